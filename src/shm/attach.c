@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attach.c - how a thread becomes a participant, and how it ends.
+ *
+ * On its first kin call a thread finds its robust list, claims a slot with its life word, sweeps
+ * what it saw of the dead on the way, and, if it is the first of its process, claims the process's
+ * place among the members. It ends with the thread (a pthread key's destructor), with kin_fini, or
+ * by death.
+ *
+ * fork(2) by the host program: the child is another process with one thread. What it carries over
+ * says "registered", for its parent. A page that the kernel wipes in the child of any fork, however
+ * made, tells it apart; the first kin call there begins anew. A vfork child shares its parent's
+ * memory and must not call kin before it execs. After exec nothing is left but the kernel's mark.
+ *
+ * A signal handler that interrupted a section, ours or one of the C library's robust mutexes, is
+ * answered -EBUSY: the kernel's list has room for one pending word only.
+ *
+ * Sudden death: see participant.c; a slot is claimed in one store that names its claimant.
+ */
+#include <shm/attach.h>
+
+#include <base/clock.h>
+#include <base/error.h>
+#include <base/system.h>
+#include <errno.h>
+#include <pthread.h>
+#include <shm/member.h>
+#include <shm/slab.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define PAGE 4096
+
+static pthread_key_t end_of_thread;
+static int key_made;
+static volatile uint32_t *fork_page;
+static uint32_t forks; /* copied by a fork, so the child counts on from it */
+
+/* Who is at work on this process's own state: its pid, so that a forked child finds it free. */
+static _Atomic uint32_t worker;
+
+static void work_begin(uint32_t pid)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(&worker);
+        if (seen != pid && atomic_compare_exchange_strong(&worker, &seen, pid))
+            return;
+        struct timespec deadline = kn_timespec(kn_now() + KIN_MS(1));
+        kn_futex_wait(&worker, pid, &deadline);
+    }
+}
+
+static void work_end(void)
+{
+    atomic_store(&worker, 0);
+    kn_futex_wake(&worker, INT32_MAX);
+}
+
+static void wipe_in_child(void)
+{
+    *fork_page = 0;
+}
+
+static void at_end_of_thread(void *unused)
+{
+    (void)unused;
+    kn_thread_leave();
+}
+
+int kn_process_begin(void)
+{
+    if (!key_made) {
+        int error = pthread_key_create(&end_of_thread, at_end_of_thread);
+        if (error)
+            return kn_fail(-error, "no thread-specific key left for kin (pthread_key_create)");
+        key_made = 1;
+    }
+    if (!fork_page) {
+        long page = KN_SYSTEM_6(KN_MMAP, 0, PAGE, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page < 0 && page > -4096)
+            return kn_fail((int)page, "no memory for kin's page: %s", strerror((int)-page));
+        fork_page = (volatile uint32_t *)page;
+        /* Not under valgrind: there, a fork made by the C library has to do. */
+        if (KN_SYSTEM_3(KN_MADVISE, page, PAGE, MADV_WIPEONFORK) < 0)
+            pthread_atfork(NULL, NULL, wipe_in_child);
+    }
+    kn_process.pid = kn_getpid();
+    kn_process.member = -1;
+    *fork_page = ++forks;
+    kn_process.generation = fork_page;
+    return 0;
+}
+
+void kn_process_end(void)
+{
+    *fork_page = ++forks;
+}
+
+/* In the child of a fork: this process is new, and its first thread to come here says so. */
+static void renew_process(void)
+{
+    uint32_t pid = kn_getpid();
+    work_begin(pid);
+    if (*kn_process.generation == 0) {
+        kn_process.pid = pid;
+        kn_process.member = -1;
+        *fork_page = ++forks;
+    }
+    work_end();
+}
+
+/* The vestibule's holder may have died with a run in hand; who takes it over has it now. */
+static int extend_from_vestibule(struct kn_thread *t, const struct kn_robust *robust)
+{
+    struct kn_header *header = kn_process.header;
+    t->self = kn_participant_claim_vestibule(header, robust, t->tid);
+    if (!t->self)
+        return kn_fail(-EAGAIN, "no room in the table of threads, and a thread that makes room "
+                                "does not finish: is it stopped?");
+    t->id = kn_id_make(t->self->slot, atomic_load(&t->self->generation));
+    kn_heap_lock(t);
+    kn_settle_intent(t->self);
+    kn_heap_unlock(t);
+    int error = kn_table_extend(t, KN_TABLE_PARTICIPANTS);
+    kn_participant_leave(header, robust, t->self);
+    t->self = NULL;
+    return error;
+}
+
+static int join_members(struct kn_thread *t)
+{
+    int error = 0;
+    work_begin(kn_process.pid);
+    while (kn_process.member < 0 && !error) {
+        int32_t index = kn_member_claim(kn_process.header, t->id);
+        kn_process.member = index;
+        if (index < 0)
+            error = kn_table_extend(t, KN_TABLE_MEMBERS);
+    }
+    work_end();
+    return error;
+}
+
+/* Finds the list and a slot. 0, or -errno and nothing is held. */
+static int claim_slot(struct kn_thread *t)
+{
+    static __thread struct robust_list_head own;
+    struct kn_header *header = kn_process.header;
+    struct kn_robust robust;
+    struct robust_list_head *known = t->robust == &own ? NULL : t->robust;
+    int error = kn_robust_find(&robust, kn_process.mode, known, &own);
+    if (error)
+        return error;
+    t->robust = robust.head;
+    t->tid = kn_gettid();
+    t->in_section = 0;
+    int dead = 0;
+    while (!(t->self = kn_participant_claim(header, &robust, t->tid, &dead))) {
+        error = extend_from_vestibule(t, &robust);
+        if (error)
+            return error;
+    }
+    t->id = kn_id_make(t->self->slot, atomic_load(&t->self->generation));
+    atomic_store(&t->self->intent, 0);
+    memset(t->self->cache, 0, sizeof t->self->cache);
+    t->generation = *kn_process.generation;
+    if (dead)
+        kn_sweep(t);
+    return 0;
+}
+
+KN_COLD struct kn_thread *kn_thread_begin(int *error)
+{
+    struct kn_thread *t = &kn_thread;
+    if (!kn_process.header) {
+        *error = kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see that "
+                                  "it succeeds");
+        return NULL;
+    }
+    if (*kn_process.generation == 0)
+        renew_process();
+    if (t->generation == *kn_process.generation) {
+        *error = kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the "
+                                 "locking of a robust mutex: do it after the handler");
+        return NULL;
+    }
+    *error = claim_slot(t);
+    if (*error)
+        return NULL;
+    pthread_setspecific(end_of_thread, t);
+    if (kn_process.member < 0) {
+        *error = join_members(t);
+        if (*error) {
+            kn_thread_leave();
+            return NULL;
+        }
+    }
+    uint32_t member = (uint32_t)atomic_load(&kn_process.member);
+    atomic_store(&t->self->member, member);
+    return t;
+}
+
+void kn_thread_leave(void)
+{
+    struct kn_thread *t = &kn_thread;
+    if (!t->self || !kn_process.header || !kn_thread_ready(t))
+        return;
+    struct kn_robust robust = { t->robust, kn_process.futex_offset, kn_process.mode };
+    if (kn_heap_trusted() == 0) {
+        kn_heap_lock(t);
+        kn_slabs_leave(t);
+        kn_heap_unlock(t);
+    }
+    kn_participant_leave(kn_process.header, &robust, t->self);
+    t->self = NULL;
+    t->generation = 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attach.h - a thread becomes a participant on its first kin call, and ends being one.
+ */
+#ifndef KN_SHM_ATTACH_H
+#define KN_SHM_ATTACH_H
+
+#include <shm/thread.h>
+
+struct kn_thread *kn_thread_begin(int *error);
+
+/*
+ * The first line of every public call: this thread as a participant, registered if it is not yet.
+ * NULL: *error is -EINVAL (no family), -EBUSY (a signal handler inside a section), -ENOMEM,
+ * -EAGAIN or -ENOTSUP, with words.
+ */
+KN_INLINE struct kn_thread *kn_thread_enter(int *error)
+{
+    struct kn_thread *t = &kn_thread;
+    return kn_likely(kn_thread_ready(t)) ? t : kn_thread_begin(error);
+}
+
+/* Ends the calling thread's participation, if it has one; nothing inside a section. */
+void kn_thread_leave(void);
+
+/*
+ * Makes what this process needs once before its first thread can begin: the page that tells of a
+ * fork, the key that tells of a thread's end. 0 or -errno with words.
+ */
+int kn_process_begin(void);
+
+/* Other threads of this process are no participants any more; see kin_fini. */
+void kn_process_end(void);
+
+#endif

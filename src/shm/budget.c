@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * budget.c - how much memory may still be committed.
+ *
+ * fallocate(2) on a memfd does not fail in a memory cgroup: the kernel kills the caller instead. So
+ * kin asks first, and refuses with figures where the kernel would shoot. The least of: what the
+ * process's memory cgroup and each of its ancestors have left (current use without the file cache
+ * that can be dropped), MemAvailable, and RLIMIT_FSIZE; less a reserve. Beside other consumers in
+ * the same group this is best effort: they may take between the question and the act what was
+ * free at the question.
+ *
+ * Reading the files takes some 100 us, so the answer is kept, counted down, and read again at most
+ * every 64 MiB or 100 ms.
+ *
+ * Who may call it: the holder of the arena's grow lock, or a process that is alone. The kept answer
+ * is private to the process.
+ */
+#include <shm/budget.h>
+
+#include <base/clock.h>
+#include <base/error.h>
+#include <base/procfs.h>
+#include <base/system.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MIB ((uint64_t)1 << 20)
+#define UNLIMITED INT64_MAX
+#define READ_AGAIN_BYTES (64 * MIB)
+#define READ_AGAIN_TIME KIN_MS(100)
+
+/* What was read last; written by the holder of the grow lock only. */
+static struct {
+    int64_t left; /* bytes that may still be committed */
+    int64_t used; /* bytes committed since it was read */
+    int64_t read_at;
+    char limit[96]; /* whose limit it was: a control group's directory, or the machine */
+} known;
+
+static void tighten(int64_t left, const char *name)
+{
+    if (left >= known.left)
+        return;
+    known.left = left < 0 ? 0 : left;
+    snprintf(known.limit, sizeof known.limit, "%.90s", name);
+}
+
+static int64_t read_number(const char *directory, const char *file)
+{
+    char path[640], text[64];
+    snprintf(path, sizeof path, "%s/%s", directory, file);
+    if (kn_read_file(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+        return -1;
+    return strtoll(text, NULL, 10);
+}
+
+static int64_t read_statistic(const char *directory, const char *key)
+{
+    char path[640], text[4096];
+    snprintf(path, sizeof path, "%s/memory.stat", directory);
+    if (kn_read_file(path, text, sizeof text) <= 0)
+        return 0;
+    int64_t value = kn_number_after(text, key);
+    return value < 0 ? 0 : value;
+}
+
+/* One group: what it has left. Version 1 and 2 name their files differently. */
+static void ask_group(const char *directory, int version)
+{
+    int64_t limit = read_number(directory, version == 2 ? "memory.max" : "memory.limit_in_bytes");
+    int64_t current =
+        read_number(directory, version == 2 ? "memory.current" : "memory.usage_in_bytes");
+    if (limit < 0 || current < 0 || limit > (int64_t)1 << 60)
+        return;
+    int64_t cache =
+        read_statistic(directory, version == 2 ? "inactive_file " : "total_inactive_file ");
+    tighten(limit - current + cache, directory);
+}
+
+/* The group and its ancestors, up to the mount point. */
+static void ask_groups(const char *mount, const char *group, int version)
+{
+    char directory[512];
+    int length = snprintf(directory, sizeof directory, "%s%s", mount, group);
+    if (length < 0 || length >= (int)sizeof directory)
+        return;
+    size_t root = strlen(mount);
+    for (;;) {
+        ask_group(directory, version);
+        char *slash = strrchr(directory, '/');
+        if (!slash || (size_t)(slash - directory) < root)
+            return;
+        *slash = '\0';
+    }
+}
+
+/* /proc/self/cgroup has lines "4:memory:/group" (version 1) and "0::/group" (version 2). */
+static void ask_control_groups(void)
+{
+    char text[4096];
+    if (kn_read_file("/proc/self/cgroup", text, sizeof text) <= 0)
+        return;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        const char *controllers = strchr(line, ':');
+        const char *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!group)
+            continue;
+        const char *path = strcmp(group, ":/") == 0 ? "" : group + 1;
+        if (strncmp(controllers, ":memory:", 8) == 0)
+            ask_groups("/sys/fs/cgroup/memory", path, 1);
+        else if (strncmp(controllers, "::", 2) == 0)
+            ask_groups("/sys/fs/cgroup", path, 2);
+    }
+}
+
+static void ask_machine(void)
+{
+    char text[2048];
+    if (kn_read_file("/proc/meminfo", text, sizeof text) <= 0)
+        return;
+    int64_t available = kn_number_after(text, "MemAvailable:");
+    int64_t swap = kn_number_after(text, "SwapFree:");
+    if (available >= 0)
+        tighten((available + (swap > 0 ? swap : 0)) * 1024, "the machine");
+}
+
+static void read_again(void)
+{
+    known.left = UNLIMITED;
+    known.used = 0;
+    known.read_at = kn_now();
+    known.limit[0] = '\0';
+    ask_control_groups();
+    ask_machine();
+}
+
+/* What must stay free, so that others are not shot for our sake. */
+static int64_t reserve_of(int64_t left)
+{
+    int64_t share = left / 50;
+    return share > 16 * (int64_t)MIB ? share : 16 * (int64_t)MIB;
+}
+
+static int file_limit_allows(uint64_t length, uint64_t more)
+{
+    struct rlimit limit;
+    if (KN_SYSTEM_4(KN_PRLIMIT, 0, RLIMIT_FSIZE, NULL, &limit) < 0)
+        return 0;
+    if (limit.rlim_cur == RLIM_INFINITY || length + more <= limit.rlim_cur)
+        return 0;
+    return kn_fail(-ENOMEM,
+                   "the arena has %llu MiB and needs %llu KiB more, but RLIMIT_FSIZE is %llu KiB: "
+                   "raise it (ulimit -f)",
+                   (unsigned long long)(length / MIB), (unsigned long long)(more / 1024),
+                   (unsigned long long)(limit.rlim_cur / 1024));
+}
+
+int kn_budget_allows(uint64_t length, uint64_t more)
+{
+    int error = file_limit_allows(length, more);
+    if (error)
+        return error;
+    int64_t wanted = (int64_t)more;
+    int stale = known.used + wanted > (int64_t)READ_AGAIN_BYTES ||
+                kn_now() - known.read_at > READ_AGAIN_TIME;
+    if (known.read_at == 0 || stale ||
+        known.left - known.used - reserve_of(known.left) < wanted)
+        read_again();
+    int64_t spendable = known.left - known.used - reserve_of(known.left);
+    if (known.left != UNLIMITED && spendable < wanted)
+        return kn_fail(-ENOMEM,
+                       "the arena has %llu MiB and needs %llu KiB more, but %s has %lld MiB left, of "
+                       "which %lld MiB stay in reserve: free some, or raise that limit",
+                       (unsigned long long)(length / MIB), (unsigned long long)(more / 1024),
+                       known.limit, (long long)(known.left - known.used) / (long long)MIB,
+                       (long long)reserve_of(known.left) / (long long)MIB);
+    known.used += wanted;
+    return 0;
+}
+
+void kn_budget_forget(void)
+{
+    known.read_at = 0;
+}
+
+uint64_t kn_machine_memory(void)
+{
+    char text[2048];
+    if (kn_read_file("/proc/meminfo", text, sizeof text) <= 0)
+        return 0;
+    int64_t total = kn_number_after(text, "MemTotal:");
+    int64_t swap = kn_number_after(text, "SwapTotal:");
+    return total > 0 ? (uint64_t)(total + (swap > 0 ? swap : 0)) * 1024 : 0;
+}

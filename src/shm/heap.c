@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.c - the public calls of the shared heap.
+ *
+ * Up to 32 KiB a block is a part of a slab (slab.c); above, it is a run of units of its own
+ * (supply.c). In between there is only this: which is which, and the words when it fails.
+ *
+ * Sudden death: a block is named in the thread's intent from before it is taken until the last
+ * instruction before it is returned, so that it is either the caller's or nobody's.
+ */
+#include <kin/heap.h>
+
+#include <base/error.h>
+#include <errno.h>
+#include <shm/attach.h>
+#include <shm/inspect.h>
+#include <shm/slab.h>
+#include <string.h>
+
+/* A block, found by its pointer. */
+struct place {
+    struct kn_slab *slab; /* NULL: a run of its own */
+    uint32_t unit;
+    uint64_t word;
+};
+
+static void *refuse(int error)
+{
+    errno = -error;
+    return NULL;
+}
+
+/* Takes a block and leaves it as the thread's intent. */
+static void *take(struct kn_thread *t, size_t size, int *error)
+{
+    if (kn_likely(size <= KN_LARGEST_SMALL))
+        return kn_slab_take(t, kn_class_of(size), error);
+    if (size > kn_process.header->size) {
+        *error = kn_fail(-ENOMEM, "a block of %zu bytes does not fit into an arena of %llu MiB", size,
+                         (unsigned long long)(kn_process.header->size >> 20));
+        return NULL;
+    }
+    return kn_supply(t, (size + KN_UNIT - 1) >> KN_UNIT_SHIFT, error);
+}
+
+static KN_COLD int find_failed(const void *block, enum kn_unit_kind kind)
+{
+    if (kind == KN_UNIT_FREE || kind == KN_UNIT_INSIDE || kind == KN_UNIT_TAIL)
+        return kn_fail(-EALREADY, "the block at %p is free already: it was freed twice", block);
+    return kn_fail(-EINVAL, "%p is not the begin of a block of the family's heap", block);
+}
+
+/* Which block the pointer is. 0, or -EINVAL or -EALREADY with words. */
+static int find(const void *block, struct place *place)
+{
+    uint64_t offset = kn_arena_offset(block);
+    uint32_t unit = (uint32_t)(offset >> KN_UNIT_SHIFT);
+    if (kn_unlikely(offset >> KN_UNIT_SHIFT >= kn_units_end()))
+        return find_failed(block, KN_UNIT_TABLE);
+    uint64_t word = atomic_load_explicit(kn_unit_word(unit), memory_order_acquire);
+    if (kn_word_kind(word) == KN_UNIT_CONTINUED) {
+        unit -= kn_word_length(word);
+        word = atomic_load_explicit(kn_unit_word(unit), memory_order_acquire);
+    }
+    place->unit = unit;
+    place->word = word;
+    place->slab = NULL;
+    if (kn_likely(kn_word_kind(word) == KN_UNIT_SLAB)) {
+        place->slab = kn_slab_at(unit, word);
+        return place->slab ? 0 : find_failed(block, KN_UNIT_TABLE);
+    }
+    if (kn_word_kind(word) != KN_UNIT_LARGE || kn_unit_address(unit) != block)
+        return find_failed(block, kn_word_kind(word));
+    /* A run on its way to or from the system is nobody's block. */
+    return word & KN_PAGES ? find_failed(block, KN_UNIT_FREE) : 0;
+}
+
+/* Frees a run, if it still is the one that was found. */
+static int give_run(struct kn_thread *t, const struct place *place)
+{
+    kn_heap_lock(t);
+    uint64_t now = atomic_load_explicit(kn_unit_word(place->unit), memory_order_relaxed);
+    int same = now == place->word;
+    if (same)
+        kn_run_give(place->unit);
+    kn_heap_unlock(t);
+    return same ? 0 : -EALREADY;
+}
+
+static int give(struct kn_thread *t, void *block, struct place *place)
+{
+    int error = find(block, place);
+    if (error)
+        return error;
+    error = place->slab ? kn_slab_give(t, place->slab, block) : give_run(t, place);
+    if (kn_unlikely(error))
+        return find_failed(block, error == -EALREADY ? KN_UNIT_FREE : KN_UNIT_TABLE);
+    return 0;
+}
+
+static int64_t usable(const struct place *place)
+{
+    return place->slab ? place->slab->size
+                       : (int64_t)kn_word_length(place->word) << KN_UNIT_SHIFT;
+}
+
+/* The block's place, if it is one that is allocated. */
+static int verify(const void *block, struct place *place)
+{
+    int error = find(block, place);
+    if (error || !place->slab)
+        return error;
+    error = kn_slab_verify(place->slab, block);
+    return error ? find_failed(block, error == -EALREADY ? KN_UNIT_FREE : KN_UNIT_TABLE) : 0;
+}
+
+void *kin_alloc(size_t size)
+{
+    int error;
+    struct kn_thread *t = kn_thread_enter(&error);
+    void *block = t ? take(t, size, &error) : NULL;
+    if (kn_unlikely(!block))
+        return refuse(error);
+    kn_intend(t, NULL);
+    return block;
+}
+
+void *kin_calloc(size_t count, size_t size)
+{
+    int error;
+    size_t bytes;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (t && __builtin_mul_overflow(count, size, &bytes))
+        return refuse(kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be",
+                              count, size));
+    void *block = t ? take(t, bytes, &error) : NULL;
+    if (kn_unlikely(!block))
+        return refuse(error);
+    memset(block, 0, bytes);
+    kn_intend(t, NULL);
+    return block;
+}
+
+char *kin_strdup(const char *text)
+{
+    int error;
+    size_t bytes = strlen(text) + 1;
+    struct kn_thread *t = kn_thread_enter(&error);
+    char *block = t ? take(t, bytes, &error) : NULL;
+    if (kn_unlikely(!block))
+        return refuse(error);
+    memcpy(block, text, bytes);
+    kn_intend(t, NULL);
+    return block;
+}
+
+/* Does a block of this size serve as well, without wasting more than half? */
+static int fits(int64_t have, size_t size)
+{
+    return (uint64_t)have >= size && (size > (uint64_t)have / 2 || have <= 64);
+}
+
+void *kin_realloc(void *old, size_t size)
+{
+    int error;
+    struct place place;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return refuse(error);
+    if (!old)
+        return kin_alloc(size);
+    error = verify(old, &place);
+    if (error)
+        return refuse(error);
+    int64_t have = usable(&place);
+    if (fits(have, size))
+        return old;
+    void *block = take(t, size, &error);
+    if (!block)
+        return refuse(error);
+    memcpy(block, old, (uint64_t)have < size ? (size_t)have : size);
+    if (KN_PLANT("realloc-intent-early"))
+        kn_intend(t, NULL);
+    error = give(t, old, &place); /* commit */
+    if (error) {
+        give(t, block, &place);
+        block = refuse(error);
+    }
+    kn_intend(t, NULL);
+    return block;
+}
+
+int kin_free(void *block)
+{
+    int error;
+    struct place place;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return block ? error : 0;
+    if (!block)
+        return 0;
+    error = give(t, block, &place);
+    if (error == 0 && kn_unlikely(!place.slab))
+        kn_trim_sometimes(t);
+    return error;
+}
+
+int64_t kin_usable_size(const void *block)
+{
+    int error;
+    struct place place;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return error;
+    error = verify(block, &place);
+    return error ? error : usable(&place);
+}
+
+int kin_heap_stats(kin_heap_statistics *statistics)
+{
+    int error;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return error;
+    if (!statistics)
+        return kn_fail(-EINVAL, "kin_heap_stats needs a place for the figures");
+    if (kn_sweep_needed())
+        kn_sweep(t);
+    return kn_heap_count(t, statistics);
+}
+
+int kin_heap_check(void)
+{
+    int error;
+    struct kn_thread *t = kn_thread_enter(&error);
+    return t ? kn_heap_verify(t) : error;
+}
+
+int64_t kin_heap_trim(void)
+{
+    int error;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return error;
+    error = kn_heap_trusted();
+    return error ? error : kn_trim(t, 0);
+}

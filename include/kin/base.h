@@ -20,11 +20,12 @@ extern "C" {
 #if defined(__GNUC__)
 #define KIN_API __attribute__((visibility("default")))
 #define KIN_PRINTF(words, first) __attribute__((format(printf, words, first)))
-#define KIN_MALLOC __attribute__((malloc, warn_unused_result))
+/* Not "malloc": other processes write into a block, which that attribute denies. */
+#define KIN_MUST_USE __attribute__((warn_unused_result))
 #else
 #define KIN_API
 #define KIN_PRINTF(words, first)
-#define KIN_MALLOC
+#define KIN_MUST_USE
 #endif
 
 #define KIN_VERSION_MAJOR 0

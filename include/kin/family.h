@@ -19,7 +19,8 @@ extern "C" {
  */
 typedef struct kin_options {
     kin_error *error;   /* where the words of a failure go; may be NULL */
-    int64_t arena_size; /* bytes of address space to reserve, rounded up to 16 MiB; 0: the
+    int64_t arena_size; /* bytes of address space to reserve, at least 32 MiB,
+                         * rounded up to 16 MiB; 0: the
                          * variable KIN_ARENA_SIZE, else the smaller of 64 GiB and twice RAM and
                          * swap. Memory is taken only as it is used. */
     int64_t reserved[6];
@@ -36,8 +37,9 @@ typedef struct kin_options {
  * Returns 0, or
  *   -EINVAL  an option or KIN_ARENA_SIZE makes no sense
  *   -ENOMEM  the address space or the first memory is not to be had (RLIMIT_AS, cgroup, RAM)
- *   -ENOSYS  the kernel has no memfd_create
+ *   -ENOSYS, -EPERM   the kernel has no memfd_create, or a seccomp profile forbids it
  *   -EMFILE, -ENFILE  no descriptor left
+ *   -EAGAIN           no thread-specific key left
  * The words are in options->error and in kin_family_error().
  *
  * Sudden death: nothing is left behind; the arena has no name and goes with its last member.
@@ -49,9 +51,9 @@ KIN_API int kin_init(int *argc, char ***argv, const kin_options *options);
  *
  * What the calling thread holds inside the library goes back to the family, and this process is no
  * member any more. Memory of the arena stays mapped, so pointers into it stay readable until the
- * process ends. Called at exit by itself; call it only to leave earlier. Other threads must not be
- * inside a kin call. Returns 0; -EBUSY from a signal handler that interrupted a kin call. Calling
- * it when not a member is no error.
+ * process ends. At exit the main thread's part happens by itself; call it only to leave earlier.
+ * Other threads must not be inside a kin call. Returns 0; -EBUSY from a signal handler that
+ * interrupted a kin call. Calling it when not a member is no error.
  *
  * Sudden death: what was not given back is swept by the next member that needs it.
  */

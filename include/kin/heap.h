@@ -24,17 +24,20 @@ extern "C" {
  *
  * The caller owns the block and gives it back with kin_free, here or in any other member.
  * Returns NULL on failure with errno
- *   ENOMEM  the family's memory is used up; kin_family_error() has the figures
- *   EINVAL  kin_init was not called, or it failed
- *   EBUSY   called in a signal handler that interrupted a kin call
+ *   ENOMEM   the family's memory is used up; kin_family_error() has the figures
+ *   EINVAL   kin_init was not called, or it failed
+ *   EBUSY    called in a signal handler that interrupted a kin call
+ *   EBADMSG  the heap is damaged: some process wrote where it must not
+ * and, when this is the thread's first kin call, ENOSPC (the family has as many threads or
+ * processes as it can hold), EAGAIN or ENOTSUP.
  */
-KIN_API void *kin_alloc(size_t size) KIN_MALLOC;
+KIN_API void *kin_alloc(size_t size) KIN_MUST_USE;
 
 /*
  * kin_calloc - count elements of size bytes each, all zero. Otherwise as kin_alloc; a product that
  * overflows is ENOMEM.
  */
-KIN_API void *kin_calloc(size_t count, size_t size) KIN_MALLOC;
+KIN_API void *kin_calloc(size_t count, size_t size) KIN_MUST_USE;
 
 /*
  * kin_realloc - a block of size bytes that begins with the bytes of block.
@@ -54,7 +57,7 @@ KIN_API void *kin_realloc(void *block, size_t size);
  * Returns 0, or
  *   -EINVAL    the pointer is not the begin of a block of this arena
  *   -EALREADY  the block is free already (a double free)
- *   -EBUSY     as in kin_alloc
+ *   -EBUSY     and the errors of a thread's first call, as in kin_alloc
  * On an error nothing was changed, and kin_family_error() has the words.
  */
 KIN_API int kin_free(void *block);
@@ -62,7 +65,7 @@ KIN_API int kin_free(void *block);
 /*
  * kin_strdup - a copy of a string in the arena; the caller owns it. Failure as in kin_alloc.
  */
-KIN_API char *kin_strdup(const char *text) KIN_MALLOC;
+KIN_API char *kin_strdup(const char *text) KIN_MUST_USE;
 
 /*
  * kin_usable_size - bytes that fit into the block: at least what was asked for.
@@ -94,7 +97,7 @@ typedef struct kin_heap_statistics {
  * kin_heap_stats - fill *statistics. It walks the whole heap: for people, not for a loop.
  *
  * The counts of blocks that other threads allocate and free meanwhile are approximate.
- * Returns 0, or -EINVAL (no family, or NULL), -EBUSY as in kin_alloc.
+ * Returns 0, or -EINVAL (no family, or NULL), -EBUSY, -EBADMSG as in kin_alloc.
  */
 KIN_API int kin_heap_stats(kin_heap_statistics *statistics);
 
@@ -110,7 +113,8 @@ KIN_API int kin_heap_check(void);
  * kin_heap_trim - give free memory back to the system now.
  *
  * By itself the heap gives a free run of 1 MiB or more back when it was free for a second and
- * somebody calls the heap. Returns the bytes given back (int64_t), or -EINVAL, -EBUSY.
+ * somebody frees a large block or needs more memory. Returns the bytes given back (int64_t), or
+ * -EINVAL, -EBUSY, -EBADMSG.
  */
 KIN_API int64_t kin_heap_trim(void);
 

@@ -15,26 +15,49 @@
 #include <stdlib.h>
 #include <string.h>
 
-int64_t kn_start_time(uint32_t tid)
+/* Field n of a stat line, counted from 1; the name in parentheses may contain anything. */
+static const char *field_of(const char *line, int n)
+{
+    const char *field = strrchr(line, ')');
+    for (int i = 2; i < n && field; i++) {
+        field = strchr(field, ' ');
+        field += field != NULL;
+    }
+    return field;
+}
+
+/* "Not there" means something only where /proc shows us ourselves. */
+static int proc_answers(void)
+{
+    char text[16];
+    return kn_read_file("/proc/self/stat", text, sizeof text) > 0;
+}
+
+static int64_t start_of(uint32_t id, int most_threads_of_a_zombie)
 {
     char path[40], text[1024];
-    snprintf(path, sizeof path, "/proc/%u/stat", tid);
+    snprintf(path, sizeof path, "/proc/%u/stat", id);
     long n = kn_read_file(path, text, sizeof text);
     if (n == -ENOENT || n == -ESRCH)
-        return KN_START_GONE;
-    if (n <= 0)
+        return proc_answers() ? KN_START_GONE : KN_START_UNKNOWN;
+    const char *state = n > 0 ? field_of(text, 3) : NULL;
+    const char *threads = n > 0 ? field_of(text, 20) : NULL;
+    const char *start = n > 0 ? field_of(text, 22) : NULL;
+    if (!state || !threads || !start)
         return KN_START_UNKNOWN;
-    /* The name in parentheses may contain anything, so count fields from the last one on. */
-    const char *field = strrchr(text, ')');
-    if (!field || field[1] != ' ')
-        return KN_START_UNKNOWN;
-    char state = field[2];
-    if (state == 'Z' || state == 'X' || state == 'x')
+    if (strchr("ZXx", *state) && strtol(threads, NULL, 10) <= most_threads_of_a_zombie)
         return KN_START_ZOMBIE;
-    field += 2;
-    for (int skip = 3; skip < 22 && field; skip++)
-        field = strchr(field + 1, ' ');
-    return field ? strtoll(field, NULL, 10) : KN_START_UNKNOWN;
+    return strtoll(start, NULL, 10);
+}
+
+int64_t kn_thread_start(uint32_t tid)
+{
+    return start_of(tid, INT32_MAX);
+}
+
+int64_t kn_process_start(uint32_t pid)
+{
+    return start_of(pid, 1);
 }
 
 int64_t kn_number_after(const char *text, const char *key)

@@ -8,13 +8,15 @@
 #include <base/attributes.h>
 
 /*
- * The start time of a thread or process (clock ticks since boot), 0 if there is none, -1 if it is
- * there but is a zombie or dying, -2 if /proc does not answer.
+ * The start time (clock ticks since boot) of a thread, or of a process as a whole, or: GONE, there
+ * is none; ZOMBIE, it is there but dead (a process whose first thread ended is not while others
+ * run); UNKNOWN, /proc does not answer.
  */
 #define KN_START_GONE 0
 #define KN_START_ZOMBIE (-1)
 #define KN_START_UNKNOWN (-2)
-int64_t kn_start_time(uint32_t tid);
+int64_t kn_thread_start(uint32_t tid);
+int64_t kn_process_start(uint32_t pid);
 
 /* The number behind `key` (such as "MemAvailable:") at the begin of a line; -1 if missing. */
 int64_t kn_number_after(const char *text, const char *key);

@@ -60,12 +60,12 @@ static int begin_family(const kin_options *options)
         return error;
     kn_units_begin();
     error = kn_process_begin();
-    if (!error)
-        kn_thread_begin(&error);
-    if (error) {
+    struct kn_thread *t = error ? NULL : kn_thread_begin(&error);
+    if (!t) {
         kn_arena_undo();
         return error;
     }
+    kn_thread_done(t);
     kn_process.header->magic = KN_MAGIC; /* last: now it is an arena */
     return 0;
 }
@@ -77,7 +77,10 @@ int kin_init(int *argc, char ***argv, const kin_options *options)
     kin_error *error = options ? options->error : NULL;
     if (kn_process.header) {
         int code;
-        return kn_thread_enter(&code) || code == -EBUSY ? 0 : kn_error_give(error, code);
+        struct kn_thread *t = kn_thread_enter(&code);
+        if (t)
+            kn_thread_done(t);
+        return t || code == -EBUSY ? 0 : kn_error_give(error, code);
     }
     int code = begin_family(options);
     return code < 0 ? kn_error_give(error, code) : 0;
@@ -89,9 +92,10 @@ int kn_family_join(int fd)
     if (error)
         return error;
     error = kn_process_begin();
-    if (!error)
-        kn_thread_begin(&error);
-    if (error)
+    struct kn_thread *t = error ? NULL : kn_thread_begin(&error);
+    if (t)
+        kn_thread_done(t);
+    else
         kn_arena_undo();
     return error;
 }
@@ -101,8 +105,10 @@ int kin_fini(void)
     int error = 0;
     if (!kn_process.header)
         return 0;
-    if (!kn_thread_enter(&error))
-        return error == -EBUSY ? error : 0;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (!t)
+        return error;
+    kn_thread_done(t);
     kn_thread_leave();
     kn_member_leave(kn_process.header, kn_process.member);
     kn_process_end();
@@ -130,11 +136,12 @@ int kin_family_size(void)
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
-    if (kn_sweep_needed())
+    if (kn_sweep_needed(1))
         kn_sweep(t);
     struct kn_member *member;
     for (uint32_t i = 0; (member = kn_member_at(kn_process.header, i)); i++)
         if (atomic_load(&member->state) == KN_MEMBER_ALIVE && !kn_member_gone(member))
             count++;
+    kn_thread_done(t);
     return count;
 }

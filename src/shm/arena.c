@@ -53,10 +53,10 @@
 #define LARGEST_WANTED (4096 * GIB)
 
 /* Before there is a family, no thread's generation equals the process's. */
-static volatile uint32_t no_generation = UINT32_MAX;
+static volatile uint32_t no_generation = KN_NO_GENERATION - 1;
 
 struct kn_process kn_process = { .fd = -1, .member = -1, .generation = &no_generation };
-KN_THREAD_LOCAL struct kn_thread kn_thread;
+KN_THREAD_LOCAL struct kn_thread kn_thread = { .generation = KN_NO_GENERATION };
 
 /* The sanitizers' own entry points: there when their runtime is in this process. */
 void __asan_init(void) __attribute__((weak));
@@ -132,7 +132,7 @@ static int map_range(int fd, uint64_t *size, uint64_t *base)
         if (error == 0)
             return 0;
         if (error == -ENOMEM && *size / 2 >= SMALLEST_SIZE) {
-            *size /= 2;
+            *size = *size / 2 / KN_AREA * KN_AREA;
             continue;
         }
         struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
@@ -255,7 +255,7 @@ static void write_header(struct kn_header *header, uint64_t size, const struct k
     header->futex_offset = robust->futex_offset;
     header->robust_mode = robust->mode;
     header->root_pid = kn_getpid();
-    header->root_start = kn_start_time(header->root_pid);
+    header->root_start = kn_process_start(header->root_pid);
     header->areas = (uint32_t)(size / KN_AREA);
     atomic_store_explicit(&header->file_end, KN_FIRST_COMMIT, memory_order_release);
     if (robust->mode == KN_ROBUST_MUTEX) {
@@ -330,38 +330,54 @@ static int check_header(const struct kn_header *header)
     return 0;
 }
 
-/* Reads the header through a small mapping of its own, anywhere. */
-static int read_header(int fd, struct kn_header *copy)
+/* Where a family's arena must be. */
+struct whereabouts {
+    uint64_t base, size, header_bytes;
+};
+
+/* Reads and checks the header through a small mapping of its own, anywhere. */
+static int read_header(int fd, struct whereabouts *where)
 {
     struct stat status;
-    if (KN_SYSTEM_2(KN_FSTAT, fd, &status) < 0 || status.st_size < (off_t)sizeof *copy)
+    uint64_t bytes = sizeof(struct kn_header);
+    if (KN_SYSTEM_2(KN_FSTAT, fd, &status) < 0 || status.st_size < (off_t)bytes)
         return kn_fail(-EBADMSG, "this descriptor is not the arena of a kin family");
-    long answer = KN_SYSTEM_6(KN_MMAP, 0, sizeof *copy, PROT_READ, MAP_SHARED, fd, 0);
+    long answer = KN_SYSTEM_6(KN_MMAP, 0, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (answer < 0 && answer > -4096)
         return kn_fail((int)answer, "cannot map the arena's header: %s", strerror((int)-answer));
-    memcpy(copy, (const void *)answer, sizeof *copy);
-    KN_SYSTEM_2(KN_MUNMAP, answer, sizeof *copy);
-    return check_header(copy);
+    const struct kn_header *header = (const struct kn_header *)answer;
+    int error = check_header(header);
+    *where = (struct whereabouts){ header->base, header->size, header->header_bytes };
+    KN_SYSTEM_2(KN_MUNMAP, answer, bytes);
+    return error;
+}
+
+static int attach(int fd)
+{
+    struct whereabouts where;
+    int error = read_header(fd, &where);
+    if (error)
+        return error;
+    error = map_at(fd, where.base, where.size);
+    if (error == -EEXIST)
+        return kn_fail(-EADDRINUSE,
+                       "something else is mapped at 0x%llx, where the family's arena must be",
+                       (unsigned long long)where.base);
+    if (error)
+        return kn_fail(error, "cannot map the family's arena of %llu MiB at 0x%llx: %s",
+                       (unsigned long long)(where.size >> 20), (unsigned long long)where.base,
+                       strerror(-error));
+    trim_dumps(where.base, where.size, where.header_bytes);
+    adopt(where.base, fd);
+    return 0;
 }
 
 int kn_arena_attach(int fd)
 {
-    static struct kn_header copy; /* some KiB: too much for a small thread's stack */
-    int error = read_header(fd, &copy);
+    int error = attach(fd);
     if (error)
-        return error;
-    error = map_at(fd, copy.base, copy.size);
-    if (error == -EEXIST)
-        return kn_fail(-EADDRINUSE,
-                       "something else is mapped at 0x%llx, where the family's arena must be",
-                       (unsigned long long)copy.base);
-    if (error)
-        return kn_fail(error, "cannot map the family's arena of %llu MiB at 0x%llx: %s",
-                       (unsigned long long)(copy.size >> 20), (unsigned long long)copy.base,
-                       strerror(-error));
-    trim_dumps(copy.base, copy.size, copy.header_bytes);
-    adopt(copy.base, fd);
-    return 0;
+        KN_SYSTEM_1(KN_CLOSE, fd);
+    return error;
 }
 
 void kn_arena_undo(void)
@@ -405,6 +421,7 @@ int kn_arena_grow(struct kn_thread *t, uint64_t length)
             error = allocate(kn_process.fd, end, step);
         if (error)
             break;
+        kn_budget_spent(step);
         atomic_store_explicit(&header->file_end, end + step, memory_order_release);
         if (KN_PLANT("grow-length-first"))
             allocate(kn_process.fd, end, step);
@@ -423,6 +440,7 @@ int kn_arena_recommit(struct kn_thread *t, uint64_t offset, uint64_t length)
         error = kn_budget_allows(offset + done, length - done);
         if (error == 0)
             error = allocate(kn_process.fd, offset + done, step);
+        kn_budget_spent(step);
         kn_lock_release(t, &kn_process.header->grow_lock);
     }
     return error;

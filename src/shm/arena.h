@@ -18,7 +18,7 @@ int kn_arena_create(int64_t wanted, const struct kn_robust *robust);
 
 /*
  * Maps the arena behind fd into this process, at the address that its header names, and fills
- * kn_process. The descriptor becomes kin's. Returns 0, or with words: -EBADMSG (not an arena, or
+ * kn_process. The descriptor becomes kin's, and is closed on failure. Returns 0, or with words: -EBADMSG (not an arena, or
  * broken), -EADDRINUSE (something else is at its address here), -ENOTSUP (another build of kin, or
  * another pid namespace), -ENOMEM.
  */

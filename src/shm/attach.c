@@ -12,8 +12,9 @@
  * made, tells it apart; the first kin call there begins anew. A vfork child shares its parent's
  * memory and must not call kin before it execs. After exec nothing is left but the kernel's mark.
  *
- * A signal handler that interrupted a section, ours or one of the C library's robust mutexes, is
- * answered -EBUSY: the kernel's list has room for one pending word only.
+ * A signal handler that interrupted a kin call, or the C library at work on a robust mutex, is
+ * answered -EBUSY: what belongs to the thread alone is half-way through, and the kernel's list has
+ * room for one pending word only.
  *
  * Sudden death: see participant.c; a slot is claimed in one store that names its claimant.
  */
@@ -126,7 +127,12 @@ static int extend_from_vestibule(struct kn_thread *t, const struct kn_robust *ro
     kn_heap_lock(t);
     kn_settle_intent(t->self);
     kn_heap_unlock(t);
-    int error = kn_table_extend(t, KN_TABLE_PARTICIPANTS);
+    /* Slots of those that the kernel did not mark come back before the table gets longer. */
+    int error = 0;
+    if (kn_sweep_needed(1))
+        kn_sweep(t);
+    else
+        error = kn_table_extend(t, KN_TABLE_PARTICIPANTS);
     kn_participant_leave(header, robust, t->self);
     t->self = NULL;
     return error;
@@ -138,6 +144,11 @@ static int join_members(struct kn_thread *t)
     work_begin(kn_process.pid);
     while (kn_process.member < 0 && !error) {
         int32_t index = kn_member_claim(kn_process.header, t->id);
+        if (index < 0) {
+            /* Processes that ended in order are still listed until somebody sweeps. */
+            kn_sweep(t);
+            index = kn_member_claim(kn_process.header, t->id);
+        }
         kn_process.member = index;
         if (index < 0)
             error = kn_table_extend(t, KN_TABLE_MEMBERS);
@@ -158,7 +169,6 @@ static int claim_slot(struct kn_thread *t)
         return error;
     t->robust = robust.head;
     t->tid = kn_gettid();
-    t->in_section = 0;
     int dead = 0;
     while (!(t->self = kn_participant_claim(header, &robust, t->tid, &dead))) {
         error = extend_from_vestibule(t, &robust);
@@ -184,21 +194,25 @@ KN_COLD struct kn_thread *kn_thread_begin(int *error)
     }
     if (*kn_process.generation == 0)
         renew_process();
-    if (t->generation == *kn_process.generation) {
+    uint32_t generation = *kn_process.generation;
+    if (t->inside == generation || t->generation == generation) {
         *error = kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the "
                                  "locking of a robust mutex: do it after the handler");
         return NULL;
     }
+    t->inside = generation;
     *error = claim_slot(t);
-    if (*error)
+    if (*error) {
+        t->inside = 0;
         return NULL;
+    }
     pthread_setspecific(end_of_thread, t);
-    if (kn_process.member < 0) {
+    if (kn_process.member < 0)
         *error = join_members(t);
-        if (*error) {
-            kn_thread_leave();
-            return NULL;
-        }
+    if (*error) {
+        t->inside = 0;
+        kn_thread_leave();
+        return NULL;
     }
     uint32_t member = (uint32_t)atomic_load(&kn_process.member);
     atomic_store(&t->self->member, member);
@@ -218,5 +232,5 @@ void kn_thread_leave(void)
     }
     kn_participant_leave(kn_process.header, &robust, t->self);
     t->self = NULL;
-    t->generation = 0;
+    t->generation = KN_NO_GENERATION;
 }

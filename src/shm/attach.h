@@ -10,17 +10,28 @@
 struct kn_thread *kn_thread_begin(int *error);
 
 /*
- * The first line of every public call: this thread as a participant, registered if it is not yet.
- * NULL: *error is -EINVAL (no family), -EBUSY (a signal handler inside a section), -ENOMEM,
- * -EAGAIN or -ENOTSUP, with words.
+ * The first line of every public call: this thread as a participant, registered if it is not yet,
+ * and inside from now until kn_thread_done. NULL: *error is -EINVAL (no family), -EBUSY (a signal
+ * handler that interrupted a call), -ENOMEM, -ENOSPC, -EAGAIN or -ENOTSUP, with words.
  */
 KN_INLINE struct kn_thread *kn_thread_enter(int *error)
 {
     struct kn_thread *t = &kn_thread;
-    return kn_likely(kn_thread_ready(t)) ? t : kn_thread_begin(error);
+    if (kn_unlikely(!kn_thread_ready(t)))
+        return kn_thread_begin(error);
+    t->inside = t->generation;
+    kn_compiler_barrier();
+    return t;
 }
 
-/* Ends the calling thread's participation, if it has one; nothing inside a section. */
+/* The last line of every public call. */
+KN_INLINE void kn_thread_done(struct kn_thread *t)
+{
+    kn_compiler_barrier();
+    t->inside = 0;
+}
+
+/* Ends the calling thread's participation, if it has one; nothing when it is inside a call. */
 void kn_thread_leave(void);
 
 /*

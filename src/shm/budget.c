@@ -167,7 +167,7 @@ int kn_budget_allows(uint64_t length, uint64_t more)
     if (error)
         return error;
     int64_t wanted = (int64_t)more;
-    int stale = known.used + wanted > (int64_t)READ_AGAIN_BYTES ||
+    int stale = known.used > (int64_t)READ_AGAIN_BYTES ||
                 kn_now() - known.read_at > READ_AGAIN_TIME;
     if (known.read_at == 0 || stale ||
         known.left - known.used - reserve_of(known.left) < wanted)
@@ -180,8 +180,12 @@ int kn_budget_allows(uint64_t length, uint64_t more)
                        (unsigned long long)(length / MIB), (unsigned long long)(more / 1024),
                        known.limit, (long long)(known.left - known.used) / (long long)MIB,
                        (long long)reserve_of(known.left) / (long long)MIB);
-    known.used += wanted;
     return 0;
+}
+
+void kn_budget_spent(uint64_t bytes)
+{
+    known.used += (int64_t)bytes;
 }
 
 void kn_budget_forget(void)

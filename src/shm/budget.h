@@ -13,6 +13,9 @@
  */
 int kn_budget_allows(uint64_t length, uint64_t more);
 
+/* So much was committed: the next question counts it. */
+void kn_budget_spent(uint64_t bytes);
+
 /* Forget what was read: the next question looks again. */
 void kn_budget_forget(void);
 

@@ -24,10 +24,16 @@ struct place {
     uint64_t word;
 };
 
-static void *refuse(int error)
+/* The end of a call that hands a pointer out: the block is the caller's, or NULL and errno. */
+KN_INLINE void *finish(struct kn_thread *t, void *block, int error)
 {
-    errno = -error;
-    return NULL;
+    if (kn_likely(block))
+        kn_intend(t, NULL);
+    if (kn_likely(t))
+        kn_thread_done(t);
+    if (kn_unlikely(!block))
+        errno = -error;
+    return block;
 }
 
 /* Takes a block and leaves it as the thread's intent. */
@@ -116,42 +122,37 @@ static int verify(const void *block, struct place *place)
 
 void *kin_alloc(size_t size)
 {
-    int error;
+    int error = 0;
     struct kn_thread *t = kn_thread_enter(&error);
-    void *block = t ? take(t, size, &error) : NULL;
-    if (kn_unlikely(!block))
-        return refuse(error);
-    kn_intend(t, NULL);
-    return block;
+    void *block = kn_likely(t) ? take(t, size, &error) : NULL;
+    return finish(t, block, error);
 }
 
 void *kin_calloc(size_t count, size_t size)
 {
-    int error;
+    int error = 0;
     size_t bytes;
+    void *block = NULL;
     struct kn_thread *t = kn_thread_enter(&error);
     if (t && __builtin_mul_overflow(count, size, &bytes))
-        return refuse(kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be",
-                              count, size));
-    void *block = t ? take(t, bytes, &error) : NULL;
-    if (kn_unlikely(!block))
-        return refuse(error);
-    memset(block, 0, bytes);
-    kn_intend(t, NULL);
-    return block;
+        error = kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be", count,
+                        size);
+    else if (t)
+        block = take(t, bytes, &error);
+    if (block)
+        memset(block, 0, bytes);
+    return finish(t, block, error);
 }
 
 char *kin_strdup(const char *text)
 {
-    int error;
+    int error = 0;
     size_t bytes = strlen(text) + 1;
     struct kn_thread *t = kn_thread_enter(&error);
     char *block = t ? take(t, bytes, &error) : NULL;
-    if (kn_unlikely(!block))
-        return refuse(error);
-    memcpy(block, text, bytes);
-    kn_intend(t, NULL);
-    return block;
+    if (block)
+        memcpy(block, text, bytes);
+    return finish(t, block, error);
 }
 
 /* Does a block of this size serve as well, without wasting more than half? */
@@ -160,88 +161,109 @@ static int fits(int64_t have, size_t size)
     return (uint64_t)have >= size && (size > (uint64_t)have / 2 || have <= 64);
 }
 
-void *kin_realloc(void *old, size_t size)
+/* The block moved to a new one, which stays the intent; or the old one; or NULL. */
+static void *move(struct kn_thread *t, void *old, size_t size, int *error)
 {
-    int error;
     struct place place;
-    struct kn_thread *t = kn_thread_enter(&error);
-    if (!t)
-        return refuse(error);
-    if (!old)
-        return kin_alloc(size);
-    error = verify(old, &place);
-    if (error)
-        return refuse(error);
-    int64_t have = usable(&place);
-    if (fits(have, size))
+    *error = verify(old, &place);
+    if (*error)
+        return NULL;
+    size_t have = (size_t)usable(&place);
+    if (fits((int64_t)have, size))
         return old;
-    void *block = take(t, size, &error);
+    void *block = take(t, size, error);
     if (!block)
-        return refuse(error);
-    memcpy(block, old, (uint64_t)have < size ? (size_t)have : size);
+        return NULL;
+    memcpy(block, old, have < size ? have : size);
     if (KN_PLANT("realloc-intent-early"))
         kn_intend(t, NULL);
-    error = give(t, old, &place); /* commit */
-    if (error) {
-        give(t, block, &place);
-        block = refuse(error);
-    }
+    *error = give(t, old, &place); /* commit */
+    if (*error == 0)
+        return block;
+    give(t, block, &place);
     kn_intend(t, NULL);
-    return block;
+    return NULL;
+}
+
+void *kin_realloc(void *old, size_t size)
+{
+    int error = 0;
+    struct kn_thread *t = kn_thread_enter(&error);
+    void *block = NULL;
+    if (t)
+        block = old ? move(t, old, size, &error) : take(t, size, &error);
+    return finish(t, block, error);
 }
 
 int kin_free(void *block)
 {
-    int error;
+    int error = 0;
     struct place place;
-    struct kn_thread *t = kn_thread_enter(&error);
-    if (!t)
-        return block ? error : 0;
     if (!block)
         return 0;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (kn_unlikely(!t))
+        return error;
     error = give(t, block, &place);
     if (error == 0 && kn_unlikely(!place.slab))
         kn_trim_sometimes(t);
+    kn_thread_done(t);
     return error;
 }
 
 int64_t kin_usable_size(const void *block)
 {
-    int error;
+    int error = 0;
     struct place place;
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
     error = verify(block, &place);
+    kn_thread_done(t);
     return error ? error : usable(&place);
 }
 
 int kin_heap_stats(kin_heap_statistics *statistics)
 {
-    int error;
+    int error = 0;
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
-    if (!statistics)
-        return kn_fail(-EINVAL, "kin_heap_stats needs a place for the figures");
-    if (kn_sweep_needed())
-        kn_sweep(t);
-    return kn_heap_count(t, statistics);
+    if (!statistics) {
+        error = kn_fail(-EINVAL, "kin_heap_stats needs a place for the figures");
+    } else {
+        if (kn_sweep_needed(1))
+            kn_sweep(t);
+        error = kn_heap_count(t, statistics);
+    }
+    kn_thread_done(t);
+    return error;
 }
 
 int kin_heap_check(void)
 {
-    int error;
+    int error = 0;
     struct kn_thread *t = kn_thread_enter(&error);
-    return t ? kn_heap_verify(t) : error;
+    if (!t)
+        return error;
+    error = kn_heap_verify(t);
+    kn_thread_done(t);
+    return error;
 }
 
 int64_t kin_heap_trim(void)
 {
-    int error;
+    int error = 0;
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
-    error = kn_heap_trusted();
-    return error ? error : kn_trim(t, 0);
+    int64_t bytes = kn_heap_trusted();
+    if (bytes == 0) {
+        kn_heap_lock(t);
+        kn_slabs_trim(t);
+        kn_heap_unlock(t);
+        bytes = kn_trim(t);
+    }
+    kn_thread_done(t);
+    return bytes;
 }

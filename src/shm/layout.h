@@ -105,6 +105,7 @@ struct kn_header {
     uint32_t root_pid;
     uint32_t areas; /* entries of leaf[] */
     int64_t root_start;
+    _Atomic uint64_t rescues; /* what only a sleeper's own clock found: lost wake-ups, unmarked deaths */
 
     /* The file's length. Writer: the holder of grow_lock (release); reader: anyone (acquire). */
     _Alignas(KN_LINE) struct kn_lock grow_lock;

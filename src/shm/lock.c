@@ -54,15 +54,23 @@ static int take(struct kn_thread *t, struct kn_lock *lock, uint32_t seen, uint32
     return 1;
 }
 
-/* The holder was stuck for a second. If it is gone, do what the kernel would have done. */
+/*
+ * Nobody woke us for a second. If the lock is free, a wake-up was lost; if its holder is gone, do
+ * what the kernel would have done.
+ */
 static void suspect(struct kn_lock *lock, uint32_t seen)
 {
     uint32_t tid = seen & FUTEX_TID_MASK;
-    if (tid == 0 || !kn_tid_gone(kn_process.header, tid))
-        return;
-    uint32_t dead = (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-    atomic_compare_exchange_strong_explicit(&lock->word, &seen, dead, memory_order_acq_rel,
-                                            memory_order_relaxed);
+    uint32_t now = atomic_load_explicit(&lock->word, memory_order_relaxed);
+    int rescued = (now & FUTEX_TID_MASK) == 0;
+    if (now == seen && kn_tid_gone(kn_process.header, tid)) {
+        uint32_t dead = (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+        rescued = atomic_compare_exchange_strong_explicit(&lock->word, &seen, dead,
+                                                          memory_order_acq_rel,
+                                                          memory_order_relaxed);
+    }
+    if (rescued)
+        atomic_fetch_add_explicit(&kn_process.header->rescues, 1, memory_order_relaxed);
 }
 
 KN_COLD int kn_lock_wait(struct kn_thread *t, struct kn_lock *lock)
@@ -91,10 +99,9 @@ KN_COLD int kn_lock_wait(struct kn_thread *t, struct kn_lock *lock)
             seen = announced;
         }
         struct timespec deadline = kn_timespec(kn_now() + kn_jittered_second());
-        int64_t before = kn_now();
-        kn_futex_wait(&lock->word, seen, &deadline);
+        long woken = kn_futex_wait(&lock->word, seen, &deadline);
         waiters = FUTEX_WAITERS;
-        if (kn_now() - before > KIN_MS(800))
+        if (woken == -ETIMEDOUT)
             suspect(lock, seen);
     }
 }
@@ -114,7 +121,6 @@ static pthread_mutex_t *stripe_of(const struct kn_lock *lock)
 KN_COLD int kn_lock_acquire_otherwise(struct kn_thread *t, struct kn_lock *lock)
 {
     pthread_mutex_t *stripe = stripe_of(lock);
-    t->in_section = 1;
     if (pthread_mutex_lock(stripe) == EOWNERDEAD)
         pthread_mutex_consistent(stripe);
     int died = atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
@@ -126,5 +132,5 @@ KN_COLD void kn_lock_release_otherwise(struct kn_thread *t, struct kn_lock *lock
 {
     atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
     pthread_mutex_unlock(stripe_of(lock));
-    t->in_section = 0;
+    (void)t;
 }

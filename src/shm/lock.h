@@ -28,7 +28,6 @@ KN_INLINE int kn_lock_acquire(struct kn_thread *t, struct kn_lock *lock)
 {
     if (kn_unlikely(kn_process.mode == KN_ROBUST_MUTEX))
         return kn_lock_acquire_otherwise(t, lock);
-    t->in_section = 1;
     if (!KN_PLANT("lock-unnamed"))
         t->robust->list_op_pending = kn_robust_node(&lock->word, kn_process.futex_offset);
     kn_compiler_barrier();
@@ -55,8 +54,6 @@ KN_INLINE void kn_lock_release(struct kn_thread *t, struct kn_lock *lock)
         kn_lock_wake(lock);
     kn_compiler_barrier();
     t->robust->list_op_pending = NULL;
-    kn_compiler_barrier();
-    t->in_section = 0;
 }
 
 #endif

@@ -39,7 +39,7 @@ int32_t kn_member_claim(struct kn_header *header, kn_id claimant)
         uint32_t pid = kn_getpid();
         atomic_store(&member->state, KN_MEMBER_JOINING);
         atomic_store(&member->pid, pid);
-        atomic_store(&member->start_time, kn_start_time(pid));
+        atomic_store(&member->start_time, kn_process_start(pid));
         atomic_fetch_add(&member->generation, 1);
         atomic_store_explicit(&member->state, KN_MEMBER_ALIVE, memory_order_release);
         return (int32_t)index;
@@ -66,7 +66,7 @@ void kn_member_leave(struct kn_header *header, int32_t index)
 int kn_member_gone(struct kn_member *member)
 {
     int64_t recorded = atomic_load(&member->start_time);
-    int64_t now = kn_start_time(atomic_load(&member->pid));
+    int64_t now = kn_process_start(atomic_load(&member->pid));
     if (now == KN_START_UNKNOWN)
         return 0;
     return now == KN_START_GONE || now == KN_START_ZOMBIE || (recorded > 0 && now != recorded);

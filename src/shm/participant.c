@@ -89,7 +89,7 @@ int kn_id_alive(const struct kn_header *header, kn_id id)
 static int gone_from_proc(struct kn_participant *p, uint32_t tid)
 {
     int64_t recorded = atomic_load(&p->start_time);
-    int64_t now = kn_start_time(tid);
+    int64_t now = kn_thread_start(tid);
     if (now == KN_START_UNKNOWN)
         return 0;
     if (now == KN_START_GONE || now == KN_START_ZOMBIE)
@@ -112,6 +112,7 @@ int kn_participant_verify(struct kn_header *header, struct kn_participant *p)
         uint32_t dead = (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
         if (atomic_compare_exchange_strong_explicit(word, &seen, dead, memory_order_acq_rel,
                                                     memory_order_acquire)) {
+            atomic_fetch_add_explicit(&header->rescues, 1, memory_order_relaxed);
             kn_futex_wake(word, INT32_MAX);
             return 1;
         }
@@ -162,7 +163,7 @@ static int claim_by_word(struct kn_header *header, const struct kn_robust *robus
 static void introduce(struct kn_participant *p, uint32_t tid)
 {
     atomic_store(&p->tid, tid);
-    atomic_store(&p->start_time, kn_start_time(tid));
+    atomic_store(&p->start_time, kn_thread_start(tid));
 }
 
 struct kn_participant *kn_participant_claim(struct kn_header *header,
@@ -174,7 +175,8 @@ struct kn_participant *kn_participant_claim(struct kn_header *header,
         if (!p)
             return NULL;
         enum kn_life_state state = kn_participant_state(header, p);
-        if (state == KN_LIFE_DEAD)
+        /* Where nobody marks the dead, any may be one. */
+        if (state == KN_LIFE_DEAD || (state == KN_LIFE_ALIVE && robust->mode == KN_ROBUST_NONE))
             *dead = 1;
         if (state != KN_LIFE_FREE)
             continue;

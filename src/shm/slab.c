@@ -234,6 +234,25 @@ int kn_slab_verify(struct kn_slab *slab, const void *block)
     return (taken & bit) && !(freed & bit) ? 0 : -EALREADY;
 }
 
+void kn_slabs_trim(struct kn_thread *t)
+{
+    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+        struct kn_slab_cache *cache = &t->self->cache[class];
+        struct kn_slab *next, *slab = cache->current;
+        if (slab && kn_slab_fold(slab) == slab->count) {
+            cache->current = NULL;
+            kn_slab_settle(slab);
+        }
+        for (slab = cache->partial; slab; slab = next) {
+            next = slab->next;
+            if (kn_slab_fold(slab) != slab->count)
+                continue;
+            list_remove(cache, slab);
+            kn_slab_settle(slab);
+        }
+    }
+}
+
 void kn_slabs_leave(struct kn_thread *t)
 {
     for (uint32_t class = 0; class < KN_CLASSES; class++) {

@@ -19,7 +19,10 @@ int kn_slab_give(struct kn_thread *t, struct kn_slab *slab, const void *block);
 /* 0 if the block is allocated, else as kn_slab_give. */
 int kn_slab_verify(struct kn_slab *slab, const void *block);
 
-/* The thread ends: its slabs are anyone's. */
+/* Frees this thread's slabs that are empty; under heap.lock. */
+void kn_slabs_trim(struct kn_thread *t);
+
+/* The thread ends; under heap.lock: its slabs are anyone's. */
 void kn_slabs_leave(struct kn_thread *t);
 
 #endif

@@ -24,7 +24,8 @@
 
 #define CLEAN_LOOKS 256
 #define TRIM_UNITS ((1 << 20) >> KN_UNIT_SHIFT)
-#define TRIM_AGE 1000u  /* milliseconds */
+#define TRIM_NOW_UNITS ((64 << 10) >> KN_UNIT_SHIFT)
+#define TRIM_AGE 1000u /* milliseconds */
 #define TRIM_PAUSE 100u
 
 int kn_heap_trusted(void)
@@ -74,7 +75,7 @@ static int fill_holes(struct kn_thread *t, uint32_t unit, uint64_t n)
 /* Finds memory that is only held: of the dead, of empty slabs, of neighbours kept apart. */
 static void reclaim(struct kn_thread *t)
 {
-    if (kn_sweep_needed())
+    if (kn_sweep_needed(0))
         kn_sweep(t);
     kn_heap_lock(t);
     kn_shelves_clean(CLEAN_LOOKS);
@@ -161,10 +162,10 @@ int kn_table_extend(struct kn_thread *t, enum kn_table table)
 /* ---- Giving back ---- */
 
 /* One run, out of the lists while its pages go. Returns its bytes, 0: there was none. */
-static int64_t trim_one(struct kn_thread *t, uint32_t age)
+static int64_t trim_one(struct kn_thread *t, uint64_t least, uint32_t age)
 {
     kn_heap_lock(t);
-    uint32_t unit = kn_run_find_old(TRIM_UNITS, age);
+    uint32_t unit = kn_run_find_old(least, age);
     uint64_t n = unit ? kn_word_length(load(unit)) : 0;
     if (unit)
         take_intended(t, unit, n, KN_HOLES);
@@ -189,15 +190,20 @@ static int64_t trim_one(struct kn_thread *t, uint32_t age)
     return (int64_t)done;
 }
 
-int64_t kn_trim(struct kn_thread *t, uint32_t age)
+static int64_t trim(struct kn_thread *t, uint64_t least, uint32_t age)
 {
     int64_t sum = 0, bytes;
-    kn_heap_lock(t);
-    kn_shelves_clean(age ? CLEAN_LOOKS : UINT32_MAX);
-    kn_heap_unlock(t);
-    while ((bytes = trim_one(t, age)) > 0)
+    while ((bytes = trim_one(t, least, age)) > 0)
         sum += bytes;
     return sum;
+}
+
+int64_t kn_trim(struct kn_thread *t)
+{
+    kn_heap_lock(t);
+    kn_shelves_clean(UINT32_MAX);
+    kn_heap_unlock(t);
+    return trim(t, TRIM_NOW_UNITS, 0);
 }
 
 void kn_trim_sometimes(struct kn_thread *t)
@@ -209,5 +215,5 @@ void kn_trim_sometimes(struct kn_thread *t)
         !atomic_compare_exchange_strong_explicit(&heap->last_trim, &last, now,
                                                  memory_order_relaxed, memory_order_relaxed))
         return;
-    kn_trim(t, TRIM_AGE);
+    trim(t, TRIM_UNITS, TRIM_AGE);
 }

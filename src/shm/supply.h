@@ -17,13 +17,10 @@ void *kn_supply(struct kn_thread *t, uint64_t n, int *error);
 /* Makes the table of participants, or of members, one chunk longer. 0, -ENOMEM, -ENOSPC. */
 int kn_table_extend(struct kn_thread *t, enum kn_table table);
 
-/*
- * Gives free runs of 1 MiB and more back to the system that are free for so many milliseconds.
- * Returns the bytes given back.
- */
-int64_t kn_trim(struct kn_thread *t, uint32_t age);
+/* Gives free runs of 64 KiB and more back to the system, at once. Returns the bytes given back. */
+int64_t kn_trim(struct kn_thread *t);
 
-/* The same for runs that are free for a second, if nobody looked for a tenth of one. */
+/* The same for 1 MiB and more that is free for a second, if nobody looked for a tenth of one. */
 void kn_trim_sometimes(struct kn_thread *t);
 
 /* -EBADMSG with words if the heap is poisoned, else 0. */

@@ -45,14 +45,16 @@ void kn_heap_unlock(struct kn_thread *t)
     kn_lock_release(t, &kn_process.header->heap.lock);
 }
 
-int kn_sweep_needed(void)
+int kn_sweep_needed(int thorough)
 {
     struct kn_header *header = kn_process.header;
     struct kn_participant *p;
+    int ask = thorough || header->robust_mode == KN_ROBUST_NONE;
+    int needed = 0;
     for (uint32_t slot = 0; (p = kn_participant_at(header, slot)); slot++)
-        if (kn_participant_state(header, p) == KN_LIFE_DEAD)
-            return 1;
-    return 0;
+        needed |= ask ? kn_participant_verify(header, p)
+                      : kn_participant_state(header, p) == KN_LIFE_DEAD;
+    return needed;
 }
 
 /*

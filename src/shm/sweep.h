@@ -12,8 +12,11 @@
 void kn_heap_lock(struct kn_thread *t);
 void kn_heap_unlock(struct kn_thread *t);
 
-/* Is a slot of a dead thread waiting to be swept? Some loads. */
-int kn_sweep_needed(void);
+/*
+ * Is a slot of a dead thread waiting to be swept? Some loads. Where nobody marks the dead, and when
+ * a thorough answer is wanted, /proc is asked about each that counts as alive.
+ */
+int kn_sweep_needed(int thorough);
 
 /*
  * Puts in order what dead threads left: their half-done blocks are freed, their slabs are anyone's,

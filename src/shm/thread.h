@@ -24,13 +24,17 @@ struct kn_process {
 
 extern struct kn_process kn_process;
 
+/* The generation of a thread that is not registered; no process has it. */
+#define KN_NO_GENERATION UINT32_MAX
+
 /*
  * One for each thread.
  *
- * generation is that of the process when the thread was registered; 0: it is not. In the child of a
- * fork the process's own is wiped, so what a thread carries over from its parent never counts.
- * in_section is 1 between the acquire and the release of an internal lock: a signal handler that
- * finds it so must keep out, since list_op_pending can name one word only.
+ * generation is that of the process when the thread was registered. In the child of a fork the
+ * process's own is wiped, so what a thread carries over from its parent never counts.
+ * inside is the process's generation from the first to the last step of a public call, else 0. A
+ * signal handler that finds it so must keep out: the call that it interrupted is half-way through
+ * what belongs to this thread, and list_op_pending can name one word only.
  */
 struct kn_thread {
     struct kn_participant *self;
@@ -38,15 +42,15 @@ struct kn_thread {
     kn_id id;
     uint32_t tid;
     uint32_t generation;
-    uint32_t in_section;
+    uint32_t inside;
 };
 
 extern KN_THREAD_LOCAL struct kn_thread kn_thread;
 
-/* Is this thread registered, in this process, and outside sections, its own and the C library's? */
+/* Is this thread registered, in this process, and outside kin and the C library's robust mutexes? */
 KN_INLINE int kn_thread_ready(const struct kn_thread *t)
 {
-    return kn_likely(t->generation == *kn_process.generation) && kn_likely(!t->in_section) &&
+    return kn_likely(t->generation == *kn_process.generation) && kn_likely(!t->inside) &&
            kn_likely(t->robust->list_op_pending == NULL);
 }
 

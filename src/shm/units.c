@@ -152,10 +152,16 @@ static void dress_used(uint32_t unit, uint64_t length)
                               kn_word_make(KN_UNIT_CONTINUED, 0, i, 0), memory_order_relaxed);
 }
 
-static void stamp(uint32_t unit, uint64_t length)
+/* When the run was freed; one that is too short to remember was so just now. */
+static uint32_t age_of(uint32_t unit, uint64_t length)
+{
+    return length > 1 ? *freed_at(unit) : kn_milliseconds();
+}
+
+static void stamp(uint32_t unit, uint64_t length, uint32_t when)
 {
     if (length > 1)
-        *freed_at(unit) = kn_milliseconds();
+        *freed_at(unit) = when;
 }
 
 /* Takes n units off the front of a free run. */
@@ -163,7 +169,7 @@ uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word)
 {
     uint64_t head = load(unit);
     uint64_t length = kn_word_length(head), pages = head & KN_PAGES;
-    uint32_t age = length > 1 ? *freed_at(unit) : 0;
+    uint32_t age = age_of(unit, length);
     bin_remove(unit, length);
     if (length > n) {
         uint32_t rest = unit + (uint32_t)n;
@@ -172,8 +178,7 @@ uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word)
         store(rest, kn_word_make(KN_UNIT_FREE, 0, length - n, 0) | pages);
         dress_free(rest, length - n, 0);
         bin_add(rest, length - n);
-        if (length - n > 1)
-            *freed_at(rest) = age;
+        stamp(rest, length - n, age);
     }
     dress_used(unit, n);
     store(unit, word | n << 12 | pages); /* commit */
@@ -224,20 +229,31 @@ uint32_t kn_run_give(uint32_t unit)
     store(unit, kn_word_make(KN_UNIT_FREE, 0, length, 0) | (head & KN_PAGES)); /* commit */
     dress_free(unit, length, 1);
 
+    /* The whole is as old as its largest part, else a little traffic would keep it young. */
+    uint32_t age = kn_milliseconds();
+    uint64_t largest = length;
     uint64_t after = unit + length;
     if (after < kn_units_end() && kn_word_kind(load((uint32_t)after)) == KN_UNIT_FREE &&
         same_pages(unit, (uint32_t)after)) {
-        bin_remove((uint32_t)after, kn_word_length(load((uint32_t)after)));
+        uint64_t more = kn_word_length(load((uint32_t)after));
+        if (more > largest) {
+            largest = more;
+            age = age_of((uint32_t)after, more);
+        }
+        bin_remove((uint32_t)after, more);
         swallow(unit, (uint32_t)after);
     }
     uint32_t before = free_before(unit);
     if (before && same_pages(before, unit)) {
-        bin_remove(before, kn_word_length(load(before)));
+        uint64_t more = kn_word_length(load(before));
+        if (more > largest)
+            age = age_of(before, more);
+        bin_remove(before, more);
         swallow(before, unit);
         unit = before;
     }
     length = kn_word_length(load(unit));
-    stamp(unit, length);
+    stamp(unit, length, age);
     bin_add(unit, length);
     return unit;
 }
@@ -268,7 +284,7 @@ void kn_runs_join(void)
             bin_remove(open, kn_word_length(load(open)));
             bin_remove((uint32_t)unit, length);
             swallow(open, (uint32_t)unit);
-            stamp(open, kn_word_length(load(open)));
+            stamp(open, kn_word_length(load(open)), kn_milliseconds());
             bin_add(open, kn_word_length(load(open)));
         }
         unit += length;
@@ -457,7 +473,7 @@ int kn_runs_repair(void)
     for (uint64_t unit = 0; unit < end; unit += kn_word_length(load((uint32_t)unit))) {
         uint64_t head = load((uint32_t)unit);
         if (kn_word_kind(head) == KN_UNIT_FREE) {
-            stamp((uint32_t)unit, kn_word_length(head));
+            stamp((uint32_t)unit, kn_word_length(head), kn_milliseconds());
             bin_add((uint32_t)unit, kn_word_length(head));
         }
     }

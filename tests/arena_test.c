@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arena_test.c - the shared memory itself: one address for all, growth, shortage, and what others
+ * (core dumps, mlockall, limits, a small or missing /dev/shm) do to it.
+ */
+#include "harness/check.h"
+#include "harness/crew.h"
+
+#include <fcntl.h>
+#include <process/family.h>
+#include <sched.h>
+#include <shm/arena.h>
+#include <shm/budget.h>
+#include <shm/units.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define MIB ((size_t)1 << 20)
+
+static const char *own_path;
+static char *given[2]; /* for the program that is executed: descriptor, pointer */
+
+static void begin(void)
+{
+    CHECK(kin_init(NULL, NULL, NULL) == 0);
+}
+
+static int64_t file_bytes(void)
+{
+    struct stat status;
+    CHECK(fstat(kn_process.fd, &status) == 0);
+    return status.st_blocks * 512;
+}
+
+/* ---- The same address over exec ---- */
+
+static void same_address_over_exec(void)
+{
+    begin();
+    char *text = kin_strdup("from the root"), fd[20], pointer[30];
+    /* Past the first area, so that the joiner sees leaves and runs made later. */
+    CHECK(kin_free(kin_alloc(40 * MIB)) == 0);
+    CHECK(fcntl(kn_process.fd, F_SETFD, 0) == 0);
+    snprintf(fd, sizeof fd, "%d", kn_process.fd);
+    snprintf(pointer, sizeof pointer, "%p", (void *)text);
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            execl(own_path, own_path, "--joined", fd, pointer, (char *)NULL);
+            _exit(127);
+        }
+        CHECK_EQUAL(reap(pid), 0);
+        CHECK(strcmp(text, "from the child") == 0);
+        strcpy(text, "from the root");
+    }
+    CHECK(kin_free(text) == 0);
+    CHECK(kin_heap_check() == 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* The executed program: joins by the descriptor, follows a pointer that it was told. */
+static void joined(void)
+{
+    char *text = (char *)strtoull(given[1], NULL, 16);
+    CHECK(kn_family_join(atoi(given[0])) == 0);
+    CHECK(strcmp(text, "from the root") == 0);
+    strcpy(text, "from the child");
+    for (int i = 0; i < 1000; i++)
+        CHECK(kin_free(kin_alloc((size_t)i * 100)) == 0);
+    CHECK_EQUAL(kin_family_size(), 2);
+}
+
+/* ---- A joiner that must be refused ---- */
+
+static void refuses_what_is_no_arena(void)
+{
+    int fd = memfd_create("other", 0);
+    CHECK(ftruncate(fd, 1 << 20) == 0);
+    CHECK_EQUAL(kn_family_join(fd), -EBADMSG);
+    CHECK_EQUAL(kn_family_join(open("/dev/null", O_RDWR)), -EBADMSG);
+    fd = memfd_create("empty", 0);
+    CHECK_EQUAL(kn_family_join(fd), -EBADMSG);
+    CHECK(strstr(kin_family_error(), "not the arena"));
+}
+
+static void refuses_other_layouts(void)
+{
+    begin();
+    int fd = dup(kn_process.fd);
+    struct kn_header *header = kn_process.header;
+    uint64_t *fields[] = { &header->magic, &header->layout_hash, &header->pid_namespace,
+                           &header->size };
+    int errors[] = { -EBADMSG, -ENOTSUP, -ENOTSUP, -EBADMSG };
+    for (int i = 0; i < 4; i++) {
+        uint64_t before = *fields[i];
+        *fields[i] += 1;
+        CHECK_EQUAL(kn_arena_attach(dup(fd)), errors[i]);
+        *fields[i] = before;
+    }
+    /* Already mapped: its address is taken. */
+    CHECK_EQUAL(kn_arena_attach(dup(fd)), -EADDRINUSE);
+    CHECK(strstr(kin_family_error(), "something else is mapped"));
+}
+
+/* ---- Growth and shortage ---- */
+
+static void grows_in_steps(void)
+{
+    begin();
+    CHECK(file_bytes() <= (int64_t)KN_FIRST_COMMIT);
+    char *block = kin_alloc(10 * MIB);
+    CHECK(block && file_bytes() >= (int64_t)(10 * MIB) && file_bytes() < (int64_t)(15 * MIB));
+    memset(block, 1, 10 * MIB);
+    struct stat status;
+    CHECK(fstat(kn_process.fd, &status) == 0);
+    CHECK_EQUAL((uint64_t)status.st_size, atomic_load(&kn_process.header->file_end));
+}
+
+static void is_sealed(void)
+{
+    begin();
+    CHECK(ftruncate(kn_process.fd, 0) < 0 && errno == EPERM);
+    CHECK(fcntl(kn_process.fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static void full_arena(void)
+{
+    kin_error error = { 0, "" };
+    CHECK(kin_init(NULL, NULL, &(kin_options){ .error = &error, .arena_size = 64 << 20 }) == 0);
+    int blocks = 0;
+    errno = 0;
+    while (kin_alloc(MIB))
+        blocks++;
+    CHECK(errno == ENOMEM && blocks > 50);
+    CHECK(strstr(kin_family_error(), "arena is full"));
+    CHECK(strstr(kin_family_error(), "64 MiB"));
+    /* Small blocks still come from what is free. */
+    CHECK(kin_alloc(100) != NULL);
+    CHECK(kin_heap_check() == 0);
+}
+
+static void bad_options(void)
+{
+    kin_error error = { 0, "" };
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .error = &error, .arena_size = 5 }), -EINVAL);
+    CHECK(error.code == -EINVAL && strstr(error.text, "size must be"));
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .reserved = { 1 } }), -EINVAL);
+    setenv("KIN_ARENA_SIZE", "much", 1);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), -EINVAL);
+    CHECK(strstr(kin_family_error(), "KIN_ARENA_SIZE is 'much'"));
+    setenv("KIN_ARENA_SIZE", "1.5G", 1);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), 0);
+    CHECK_EQUAL(kn_process.header->size, 1536 * MIB);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), 0);
+}
+
+static void set_limit(int what, rlim_t bytes)
+{
+    struct rlimit limit = { bytes, bytes };
+    CHECK(setrlimit(what, &limit) == 0);
+}
+
+static void file_size_limit(void)
+{
+    begin();
+    set_limit(RLIMIT_FSIZE, 20 * MIB);
+    int blocks = 0;
+    while (kin_alloc(MIB))
+        blocks++;
+    CHECK(blocks > 10 && blocks < 20);
+    CHECK(strstr(kin_family_error(), "RLIMIT_FSIZE"));
+    CHECK(kin_heap_check() == 0);
+}
+
+static void file_size_limit_at_start(void)
+{
+    set_limit(RLIMIT_FSIZE, 1000);
+    int before = open_descriptors();
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), -ENOMEM);
+    CHECK(strstr(kin_family_error(), "RLIMIT_FSIZE"));
+    CHECK_EQUAL(open_descriptors(), before);
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+static void address_space_limit(void)
+{
+    set_limit(RLIMIT_AS, 5 * (rlim_t)1024 * MIB);
+    begin(); /* by default a smaller reservation does */
+    CHECK(kn_process.header->size >= 1024 * MIB && kn_process.header->size < 5 * 1024 * MIB);
+}
+
+static void address_space_too_small(void)
+{
+    set_limit(RLIMIT_AS, 500 * MIB);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), -ENOMEM);
+    CHECK(strstr(kin_family_error(), "RLIMIT_AS is 500 MiB"));
+}
+
+static void asked_size_is_not_halved(void)
+{
+    set_limit(RLIMIT_AS, 5 * (rlim_t)1024 * MIB);
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .arena_size = 8 * (int64_t)1024 << 20 }),
+                -ENOMEM);
+    CHECK(strstr(kin_family_error(), "RLIMIT_AS"));
+}
+#endif
+
+static void no_descriptor_left(void)
+{
+    set_limit(RLIMIT_NOFILE, 3);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), -EMFILE);
+    CHECK(strstr(kin_family_error(), "no file descriptor left"));
+}
+
+/* ---- A memory cgroup: refused with figures, not killed ---- */
+
+static const char *const group_roots[] = { "/sys/fs/cgroup/memory", "/sys/fs/cgroup" };
+
+static int write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    long n = fd < 0 ? -1 : write(fd, text, strlen(text));
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? 0 : -1;
+}
+
+/* A group with 64 MiB for this process, as its own child. 0, or -1: not to be had here. */
+static int enter_group(void)
+{
+    char path[160], text[30];
+    for (int version = 1; version <= 2; version++) {
+        const char *root = group_roots[version - 1];
+        snprintf(path, sizeof path, "%s/kin-test-%d", root, getpid());
+        if (mkdir(path, 0755) < 0)
+            continue;
+        char *end = path + strlen(path);
+        strcpy(end, version == 1 ? "/memory.limit_in_bytes" : "/memory.max");
+        if (write_text(path, "67108864") == 0) {
+            strcpy(end, "/cgroup.procs");
+            snprintf(text, sizeof text, "%d", getpid());
+            if (write_text(path, text) == 0)
+                return 0;
+        }
+        *end = '\0';
+        rmdir(path);
+    }
+    return -1;
+}
+
+static void leave_group(pid_t pid)
+{
+    char path[160];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/kin-test-%d", group_roots[i], pid);
+        rmdir(path);
+    }
+}
+
+static void fill_group(void)
+{
+    if (enter_group() < 0)
+        _exit(SKIPPED);
+    begin();
+    int blocks = 0;
+    char *block;
+    while ((block = kin_alloc(MIB))) {
+        memset(block, 1, MIB);
+        blocks++;
+    }
+    CHECK(blocks > 10 && blocks < 64);
+    CHECK(strstr(kin_family_error(), "kin-test-"));
+    CHECK(strstr(kin_family_error(), "MiB left"));
+    CHECK(kin_heap_check() == 0);
+}
+
+static void memory_group(void)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fill_group();
+        _exit(0);
+    }
+    int status = reap(pid);
+    leave_group(pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
+        printf("    not shown: no memory control group can be made here\n");
+        return;
+    }
+    CHECK_EQUAL(status, 0);
+}
+
+/* ---- What others do to it ---- */
+
+static void without_dev_shm(void)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        printf("    not shown: no mount namespace\n");
+        return;
+    }
+    begin();
+    CHECK(kin_fini() == 0);
+    if (mount("none", "/dev/shm", "tmpfs", 0, "size=64k") == 0) {
+        begin();
+        char *block = kin_alloc(100 * MIB);
+        CHECK(block != NULL);
+        memset(block, 1, 100 * MIB);
+        CHECK(kin_fini() == 0);
+        CHECK(umount("/dev/shm") == 0);
+    }
+    if (mount("none", "/dev", "tmpfs", 0, "size=64k") == 0) {
+        begin(); /* no /dev/shm at all */
+        CHECK(kin_alloc(100) != NULL);
+    }
+}
+
+static void locked_memory(void)
+{
+    setenv("KIN_ARENA_SIZE", "256M", 1);
+    begin();
+    int64_t before = file_bytes();
+    if (mlockall(MCL_CURRENT) < 0) {
+        printf("    not shown: mlockall is not allowed\n");
+        return;
+    }
+    CHECK_EQUAL(file_bytes(), before);
+    munlockall();
+}
+
+static void touch_beyond(void)
+{
+    begin();
+    pid_t pid = fork();
+    if (pid == 0) {
+        ((volatile char *)kn_process.header)[kn_process.header->size - 1] = 1;
+        _exit(0);
+    }
+    int status = reap(pid);
+    CHECK(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
+    CHECK(kin_free(kin_alloc(100)) == 0);
+}
+
+/* The core of a member: small, and nothing of the arena was filled by writing it. */
+static void core_dump(void)
+{
+    char directory[] = "/tmp/kin-core-XXXXXX", pattern[128] = "";
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "r");
+    CHECK(file != NULL && fgets(pattern, sizeof pattern, file) != NULL);
+    fclose(file);
+    if (pattern[0] == '|' || strchr(pattern, '/')) {
+        printf("    not shown: the core pattern is %s", pattern);
+        return;
+    }
+    CHECK(mkdtemp(directory) != NULL && chdir(directory) == 0);
+    begin();
+    char *block = kin_alloc(100 * MIB);
+    memset(block, 1, 100 * MIB);
+    int64_t before = file_bytes();
+    pid_t pid = fork();
+    if (pid == 0) {
+        set_limit(RLIMIT_CORE, RLIM_INFINITY);
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+        CHECK(kin_alloc(100) != NULL);
+        abort();
+    }
+    int status = reap(pid);
+    CHECK(WIFSIGNALED(status));
+    CHECK_EQUAL(file_bytes(), before);
+    if (WCOREDUMP(status)) {
+        struct stat core;
+        char name[64] = "core";
+        if (stat(name, &core) < 0) {
+            snprintf(name, sizeof name, "core.%d", pid);
+            CHECK(stat(name, &core) == 0);
+        }
+        printf("    a core of %lld KiB\n", (long long)core.st_size / 1024);
+        CHECK((long long)core.st_blocks * 512 < 2 * (long long)MIB);
+        unlink(name);
+    }
+    CHECK(chdir("/") == 0 && rmdir(directory) == 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+static const struct test_case cases[] = {
+    { "the same address over exec", same_address_over_exec },
+    { "refuses what is no arena", refuses_what_is_no_arena },
+    { "refuses other layouts", refuses_other_layouts },
+    { "grows in steps", grows_in_steps },
+    { "is sealed", is_sealed },
+    { "a full arena", full_arena },
+    { "bad options", bad_options },
+    { "file size limit", file_size_limit },
+    { "file size limit at start", file_size_limit_at_start },
+#if !defined(__SANITIZE_ADDRESS__)
+    { "address space limit", address_space_limit },
+    { "address space too small", address_space_too_small },
+    { "asked size is not halved", asked_size_is_not_halved },
+#endif
+    { "no descriptor left", no_descriptor_left },
+    { "memory group", memory_group },
+    { "without /dev/shm", without_dev_shm },
+    { "locked memory", locked_memory },
+    { "touch beyond the end", touch_beyond },
+#if !defined(__SANITIZE_ADDRESS__)
+    { "core dump", core_dump },
+#endif
+    { NULL, NULL },
+};
+
+static const struct test_case *chosen;
+
+static void run_chosen(void)
+{
+    chosen->run();
+}
+
+int main(int argc, char **argv)
+{
+    static char path[4096];
+    CHECK(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
+    own_path = path;
+    if (argc == 4 && strcmp(argv[1], "--joined") == 0) {
+        given[0] = argv[2];
+        given[1] = argv[3];
+        joined();
+        return 0;
+    }
+    for (chosen = cases; chosen->name; chosen++) {
+        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
+            continue;
+        printf("%s\n", chosen->name);
+        CHECK_EQUAL(in_child(run_chosen), 0);
+    }
+    return 0;
+}

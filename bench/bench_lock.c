@@ -61,7 +61,9 @@ static double kin_round(void *unused)
         ++*count;
         kn_lock_release(t, lock);
     }
-    return finish(begun, *count - before);
+    double each = finish(begun, *count - before);
+    kn_thread_done(t);
+    return each;
 }
 
 static double word_round(void *unused)

@@ -26,11 +26,10 @@ static const char *field_of(const char *line, int n)
     return field;
 }
 
-/* "Not there" means something only where /proc shows us ourselves. */
-static int proc_answers(void)
+/* "Not in /proc" alone is not enough to call somebody dead: /proc may be missing, or hide things. */
+static int nobody_has(uint32_t id)
 {
-    char text[16];
-    return kn_read_file("/proc/self/stat", text, sizeof text) > 0;
+    return KN_SYSTEM_2(KN_KILL, id, 0) == -ESRCH;
 }
 
 static int64_t start_of(uint32_t id, int most_threads_of_a_zombie)
@@ -39,7 +38,7 @@ static int64_t start_of(uint32_t id, int most_threads_of_a_zombie)
     snprintf(path, sizeof path, "/proc/%u/stat", id);
     long n = kn_read_file(path, text, sizeof text);
     if (n == -ENOENT || n == -ESRCH)
-        return proc_answers() ? KN_START_GONE : KN_START_UNKNOWN;
+        return nobody_has(id) ? KN_START_GONE : KN_START_UNKNOWN;
     const char *state = n > 0 ? field_of(text, 3) : NULL;
     const char *threads = n > 0 ? field_of(text, 20) : NULL;
     const char *start = n > 0 ? field_of(text, 22) : NULL;

@@ -45,6 +45,8 @@ const struct kn_system_row kn_system_table[KN_CALLS] = {
     [KN_PIDFD_OPEN] = { "pidfd_open", SYS_pidfd_open, { ENOSYS, EPERM, EMFILE } },
     [KN_FUTEX_WAITV] = { "futex_waitv", SYS_futex_waitv, { ENOSYS, EPERM } },
     [KN_PRCTL] = { "prctl", SYS_prctl, { EINVAL, EPERM } },
+    [KN_KILL] = { "kill", SYS_kill, { EPERM } },
+    [KN_TAKE_UNITS] = { "(memory of the arena)", -1, { ENOMEM } },
 };
 
 struct kn_fault kn_fault;
@@ -62,6 +64,11 @@ static KN_COLD int fault_falls_on(enum kn_call call)
     if (--kn_fault.times <= 0)
         kn_fault.nth = 0;
     return 1;
+}
+
+long kn_fault_here(enum kn_call call)
+{
+    return kn_unlikely(kn_fault.counting) && fault_falls_on(call) ? -kn_fault.error : 0;
 }
 
 long kn_system(enum kn_call call, long a, long b, long c, long d, long e, long f)

@@ -354,7 +354,7 @@ static int read_header(int fd, struct whereabouts *where)
 
 static int attach(int fd)
 {
-    struct whereabouts where;
+    struct whereabouts where = { 0, 0, 0 };
     int error = read_header(fd, &where);
     if (error)
         return error;

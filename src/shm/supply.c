@@ -18,6 +18,7 @@
 #include <shm/supply.h>
 
 #include <base/error.h>
+#include <base/system.h>
 #include <errno.h>
 #include <shm/member.h>
 #include <string.h>
@@ -88,6 +89,10 @@ static void reclaim(struct kn_thread *t)
 
 void *kn_supply(struct kn_thread *t, uint64_t n, int *error)
 {
+    if (kn_fault_here(KN_TAKE_UNITS)) {
+        *error = kn_fail(-ENOMEM, "no memory: a test wants it so");
+        return NULL;
+    }
     for (int attempt = 0;; attempt++) {
         *error = kn_heap_trusted();
         if (*error)

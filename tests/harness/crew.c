@@ -27,8 +27,9 @@ void wait_a_little(long *spins, const char *what, const char *file, int line)
         clock_gettime(CLOCK_MONOTONIC, &began);
     if (++*spins < 64)
         return;
-    /* Off the processor, since whom it waits for may be pinned to the same one. */
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ 0, 50000 }, NULL);
+    /* Off the processor, since whom it waits for may be pinned to the same one; ever longer. */
+    long nap = *spins < 256 ? 50000 : 2000000;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ 0, nap }, NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - began.tv_sec > GIVE_UP_SECONDS)
         check_failed(file, line, what, "waited a minute");

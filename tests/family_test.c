@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * family_test.c - who is a member, and what fork, vfork, exec, the end of a thread, cancellation and
+ * signals do to it.
+ */
+#include "harness/check.h"
+#include "harness/crew.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <shm/attach.h>
+#include <shm/lock.h>
+#include <shm/member.h>
+#include <shm/sweep.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+static void begin(void)
+{
+    CHECK(kin_init(NULL, NULL, NULL) == 0);
+}
+
+static int count_slots(enum kn_life_state wanted)
+{
+    struct kn_participant *p;
+    int count = 0;
+    for (uint32_t slot = 0; (p = kn_participant_at(kn_process.header, slot)); slot++)
+        count += kn_participant_state(kn_process.header, p) == wanted;
+    return count;
+}
+
+static void use(void)
+{
+    for (size_t size = 1; size < 100000; size *= 3)
+        CHECK(kin_free(kin_alloc(size)) == 0);
+}
+
+static void one_word_only(void)
+{
+    CHECK_EQUAL(kin_family_size(), -EINVAL);
+    CHECK(strstr(kin_family_error(), "kin_init"));
+    errno = 0;
+    CHECK(kin_alloc(1) == NULL && errno == EINVAL);
+    CHECK_EQUAL(kin_free(&errno), -EINVAL);
+    CHECK_EQUAL(kin_fini(), 0);
+    begin();
+    begin();
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(kin_fini(), 0);
+    CHECK_EQUAL(kin_fini(), 0);
+    CHECK_EQUAL(kin_family_size(), -EINVAL);
+    begin(); /* a new family, at another base */
+    use();
+}
+
+static void a_bad_mode(void)
+{
+    setenv("KIN_ROBUST", "sometimes", 1);
+    CHECK_EQUAL(kin_init(NULL, NULL, NULL), -EINVAL);
+    CHECK(strstr(kin_family_error(), "KIN_ROBUST"));
+}
+
+/* ---- fork ---- */
+
+static void be_a_member(int number)
+{
+    use();
+    CHECK(kin_family_size() >= 2 + number);
+}
+
+static void forked(void)
+{
+    begin();
+    for (int i = 0; i < 50; i++)
+        CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+}
+
+static void grandchild(int number)
+{
+    be_a_member(number);
+    if (number < 5)
+        CHECK_EQUAL(reap(fork_worker(grandchild, number + 1)), 0);
+}
+
+static void forked_deep(void)
+{
+    begin();
+    CHECK_EQUAL(reap(fork_worker(grandchild, 0)), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* A child that never calls kin is no member, and its end hurts nobody. */
+static void silent(int number)
+{
+    (void)number;
+}
+
+static void forked_silent(void)
+{
+    begin();
+    char *block = kin_alloc(100);
+    CHECK_EQUAL(reap(fork_worker(silent, 0)), 0);
+    CHECK_EQUAL(WTERMSIG(kill_and_reap(fork_worker(silent, 0))) & 0, 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK(kin_free(block) == 0);
+}
+
+static void *use_in_thread(void *unused)
+{
+    use();
+    return unused;
+}
+
+static void in_thread(void *(*work)(void *))
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, work, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+/* The child's first kin call comes from a thread that the child made itself. */
+static void thread_first(int number)
+{
+    (void)number;
+    in_thread(use_in_thread);
+    use();
+}
+
+/* The fork is made by a thread that never called kin. */
+static void *fork_here(void *unused)
+{
+    CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+    return unused;
+}
+
+static void forked_and_threads(void)
+{
+    begin();
+    CHECK_EQUAL(reap(fork_worker(thread_first, 0)), 0);
+    in_thread(fork_here);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* fork(2) as a bare system call: the child has no robust list, and the C library does not know. */
+static void raw_forked(void)
+{
+    begin();
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) {
+            if (!kin_alloc(100) || kin_family_size() != 2 || kill(getpid(), SIGKILL))
+                _exit(1);
+        }
+        CHECK_EQUAL(WTERMSIG(reap(pid)), SIGKILL);
+        CHECK_EQUAL(count_slots(KN_LIFE_DEAD), kn_process.mode != KN_ROBUST_NONE);
+        CHECK_EQUAL(kin_family_size(), 1);
+    }
+    use();
+    /* The parent's own word is still linked where it was. */
+    kn_thread_leave();
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 0);
+    use();
+}
+
+static void vforked(void)
+{
+    begin();
+    use();
+    pid_t pid = vfork();
+    if (pid == 0)
+        _exit(0);
+    CHECK_EQUAL(reap(pid), 0);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    use();
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* ---- exec ---- */
+
+static void become_another(int number)
+{
+    use();
+    if (number == 0)
+        execl("/proc/self/exe", "family_test", "--wait", (char *)NULL);
+    _exit(9);
+}
+
+static void executed(void)
+{
+    begin();
+    pid_t pid = fork_worker(become_another, 0);
+    /* The executed program runs on, but is no member: its life word was marked. */
+    int status = reap(pid);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+}
+
+/* ---- the ends of a thread ---- */
+
+static void *end_by_exit(void *unused)
+{
+    use();
+    pthread_exit(unused);
+}
+
+static _Atomic int ready;
+
+static void *wait_to_be_cancelled(void *unused)
+{
+    use();
+    atomic_store(&ready, 1);
+    for (;;)
+        pause();
+    return unused;
+}
+
+static void *cancelled_in_calls(void *unused)
+{
+    atomic_store(&ready, 1);
+    for (;;) {
+        pthread_testcancel();
+        use();
+    }
+    return unused;
+}
+
+static void cancel(void *(*work)(void *))
+{
+    pthread_t thread;
+    atomic_store(&ready, 0);
+    CHECK(pthread_create(&thread, NULL, work, NULL) == 0);
+    WAIT_UNTIL(atomic_load(&ready));
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void threads_end(void)
+{
+    begin();
+    for (int i = 0; i < 20; i++) {
+        in_thread(end_by_exit);
+        cancel(wait_to_be_cancelled);
+        cancel(cancelled_in_calls);
+    }
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK(kin_heap_check() == 0);
+}
+
+/* Main's pthread_exit is a thread's end: the process goes on, and is a member. */
+static _Atomic int *shared_flag;
+
+static void *outlive_main(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    use();
+    atomic_store(shared_flag, 1);
+    WAIT_UNTIL(atomic_load(shared_flag) == 2);
+    use();
+    _exit(0);
+}
+
+static void main_ends_first(int number)
+{
+    static pthread_t main_thread;
+    (void)number;
+    use();
+    main_thread = pthread_self();
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, outlive_main, &main_thread) == 0);
+    pthread_exit(NULL);
+}
+
+static void main_thread_ends(void)
+{
+    begin();
+    shared_flag = crew_shared(sizeof *shared_flag);
+    pid_t pid = fork_worker(main_ends_first, 0);
+    WAIT_UNTIL(atomic_load(shared_flag) == 1);
+    CHECK_EQUAL(kin_family_size(), 2);
+    atomic_store(shared_flag, 2);
+    CHECK_EQUAL(reap(pid), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t interrupted, refused;
+
+static void call_kin(int signal)
+{
+    (void)signal;
+    interrupted++;
+    void *block = kin_alloc(50);
+    if (!block)
+        refused += errno == EBUSY;
+    else if (kin_free(block) < 0)
+        abort();
+}
+
+static void *disturb(void *target)
+{
+    while (atomic_load(&ready)) {
+        pthread_kill(*(pthread_t *)target, SIGUSR1);
+        for (volatile int i = 0; i < 500; i++)
+            ;
+    }
+    return NULL;
+}
+
+/* A handler that calls kin at any instruction of kin: it is served, or answered -EBUSY. */
+static void in_a_handler(void)
+{
+    begin();
+    signal(SIGUSR1, call_kin);
+    pthread_t thread, self = pthread_self();
+    char *held[64] = { NULL };
+    atomic_store(&ready, 1);
+    CHECK(pthread_create(&thread, NULL, disturb, &self) == 0);
+    for (int i = 0; i < 300000 || interrupted < 1000 || refused < 5; i++) {
+        int slot = i % 64;
+        CHECK(kin_free(held[slot]) == 0);
+        held[slot] = kin_alloc((size_t)(i * 37 % 900));
+        CHECK(held[slot] != NULL);
+    }
+    atomic_store(&ready, 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    printf("    %d handlers, %d answered -EBUSY\n", (int)interrupted, (int)refused);
+    for (int slot = 0; slot < 64; slot++)
+        CHECK(kin_free(held[slot]) == 0);
+    kin_heap_statistics statistics;
+    CHECK(kin_heap_stats(&statistics) == 0 && statistics.blocks == 0);
+    CHECK(kin_heap_check() == 0);
+}
+
+/* A handler inside a section is refused, and so is one inside the C library's own robust mutex. */
+static void handler_in_a_section(void)
+{
+    begin();
+    use();
+    signal(SIGUSR1, call_kin);
+    struct kn_lock *lock = kin_calloc(1, sizeof *lock);
+    int error;
+    struct kn_thread *t = kn_thread_enter(&error);
+    CHECK_EQUAL(kn_lock_acquire(t, lock), 0);
+    raise(SIGUSR1);
+    CHECK_EQUAL(refused, 1);
+    kn_lock_release(t, lock);
+    raise(SIGUSR1);
+    CHECK_EQUAL(refused, 2);
+    kn_thread_done(t);
+    raise(SIGUSR1);
+    CHECK_EQUAL(refused, 2);
+    t->robust->list_op_pending = &t->robust->list; /* as pthread_mutex_lock has it */
+    CHECK_EQUAL(kin_family_size(), -EBUSY);
+    t->robust->list_op_pending = NULL;
+}
+
+/* ---- the life word among the C library's robust mutexes ---- */
+
+static void robust_mutex(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    CHECK(pthread_mutex_init(mutex, &attributes) == 0);
+}
+
+static pthread_mutex_t *mutexes;
+
+/* First call while a robust mutex is held, which is released afterwards: the word stays linked. */
+static void join_between(int number)
+{
+    (void)number;
+    CHECK(pthread_mutex_lock(&mutexes[0]) == 0);
+    use();
+    CHECK(pthread_mutex_lock(&mutexes[1]) == 0);
+    CHECK(pthread_mutex_unlock(&mutexes[0]) == 0);
+    raise(SIGKILL);
+}
+
+static void among_robust_mutexes(void)
+{
+    begin();
+    mutexes = crew_shared(2 * sizeof *mutexes);
+    robust_mutex(&mutexes[0]);
+    robust_mutex(&mutexes[1]);
+    reap(fork_worker(join_between, 0));
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), kn_process.mode != KN_ROBUST_NONE);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[1]), EOWNERDEAD);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[0]), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* So many robust mutexes that the kernel does not walk as far as the life word: /proc knows. */
+#define TOO_MANY 2100
+
+static void hold_too_many(int number)
+{
+    (void)number;
+    use();
+    for (int i = 0; i < TOO_MANY; i++)
+        CHECK(pthread_mutex_lock(&mutexes[i]) == 0);
+    raise(SIGKILL);
+}
+
+static void beyond_the_walk(void)
+{
+    begin();
+    mutexes = crew_shared(TOO_MANY * sizeof *mutexes);
+    for (int i = 0; i < TOO_MANY; i++)
+        robust_mutex(&mutexes[i]);
+    reap(fork_worker(hold_too_many, 0));
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+}
+
+/* ---- many ---- */
+
+static void many_in_turn(void)
+{
+    begin();
+    int descriptors = open_descriptors();
+    kin_heap_statistics before, after;
+    for (int i = 0; i < 2000; i++) {
+        if (i == 1000)
+            CHECK(kin_heap_stats(&before) == 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            CHECK(kin_free(kin_alloc(50)) == 0);
+            if (i % 2)
+                raise(SIGKILL);
+            exit(0);
+        }
+        (void)reap(pid);
+    }
+    CHECK(kin_heap_stats(&after) == 0);
+    CHECK_EQUAL(after.length, before.length);
+    CHECK_EQUAL(after.tables, before.tables);
+    CHECK_EQUAL(open_descriptors(), descriptors);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+#define CROWD 300
+
+static void stay(int number)
+{
+    use();
+    atomic_fetch_add(shared_flag, 1);
+    WAIT_UNTIL(atomic_load(shared_flag) >= CROWD + 1);
+    (void)number;
+}
+
+static void many_at_once(void)
+{
+    static pid_t pids[CROWD];
+    begin();
+    shared_flag = crew_shared(sizeof *shared_flag);
+    for (int i = 0; i < CROWD; i++)
+        pids[i] = fork_worker(stay, i);
+    WAIT_UNTIL(atomic_load(shared_flag) == CROWD);
+    CHECK_EQUAL(kin_family_size(), CROWD + 1);
+    atomic_fetch_add(shared_flag, 1);
+    for (int i = 0; i < CROWD; i++)
+        CHECK_EQUAL(reap(pids[i]), 0);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK(kin_heap_check() == 0);
+}
+
+static const struct test_case cases[] = {
+    { "before and after", one_word_only },
+    { "a bad mode", a_bad_mode },
+    { "forked", forked },
+    { "forked deep", forked_deep },
+    { "forked, silent", forked_silent },
+    { "forked, threads", forked_and_threads },
+    { "forked by the bare call", raw_forked },
+    { "vforked", vforked },
+    { "executed", executed },
+    { "threads end", threads_end },
+    { "main thread ends", main_thread_ends },
+    { "in a handler", in_a_handler },
+    { "handler in a section", handler_in_a_section },
+    { "among robust mutexes", among_robust_mutexes },
+    { "beyond the kernel's walk", beyond_the_walk },
+    { "many in turn", many_in_turn },
+    { "many at once", many_at_once },
+    { NULL, NULL },
+};
+
+static const struct test_case *chosen;
+
+static void run_chosen(void)
+{
+    chosen->run();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--wait") == 0)
+        return 0;
+    for (chosen = cases; chosen->name; chosen++) {
+        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
+            continue;
+        printf("%s\n", chosen->name);
+        CHECK_EQUAL(in_child(run_chosen), 0);
+    }
+    return 0;
+}

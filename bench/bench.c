@@ -29,11 +29,11 @@
 #include <unistd.h>
 
 #define FEWEST_ROUNDS 7
-#define USUAL_ROUNDS 11
-#define MOST_ROUNDS 101
+#define USUAL_ROUNDS  11
+#define MOST_ROUNDS   101
 
 /* From here on a bench counts as noisy: others' share of one CPU, and the middle half's width. */
-#define MUCH_CPU 0.05
+#define MUCH_CPU     0.05
 #define MUCH_SCATTER 0.15
 
 /* ---- Words, time, memory ---- */
@@ -42,12 +42,11 @@ void bench_die(const char *words, ...)
 {
     va_list arguments;
     va_start(arguments, words);
-    fflush(stdout);
     fputs("bench: ", stderr);
     vfprintf(stderr, words, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    /* Not exit: it may be a forked child, whose parent's buffers are not its to flush. */
+    /* Not exit: it may be a forked child, and what its parent registered is not its to do. */
     _exit(1);
 }
 
@@ -62,8 +61,7 @@ void *bench_shared(uint64_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        bench_die("no %llu bytes of shared memory: %s", (unsigned long long)bytes,
-                  strerror(errno));
+        bench_die("no %llu bytes of shared memory: %s", (unsigned long long)bytes, strerror(errno));
     return memory;
 }
 
@@ -167,8 +165,8 @@ static void evaluate(struct figure *figure, int rounds)
 {
     double *sorted = figure->rounds;
     qsort(sorted, (size_t)rounds, sizeof *sorted, by_value);
-    figure->median = rounds % 2 ? sorted[rounds / 2]
-                                : (sorted[rounds / 2 - 1] + sorted[rounds / 2]) / 2;
+    figure->median =
+        rounds % 2 ? sorted[rounds / 2] : (sorted[rounds / 2 - 1] + sorted[rounds / 2]) / 2;
     figure->least = sorted[0];
     figure->most = sorted[rounds - 1];
     figure->scatter = (sorted[rounds - 1 - rounds / 4] - sorted[rounds / 4]) / figure->median;

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define HELD ((size_t)1 << 30)
+#define HELD  ((size_t)1 << 30)
 #define BLOCK ((size_t)16 << 20)
 
 /* A process that forks when it is asked to, and what it holds while it does. */
@@ -154,7 +154,7 @@ int main(void)
     start(&nothing);
     start(&arena);
     start(&private);
-    bench_measure(&(struct bench){ "fork.arena", "us", BENCH_LESS_IS_BETTER, sides });
+    bench_measure(&(struct bench) { "fork.arena", "us", BENCH_LESS_IS_BETTER, sides });
     /* The last to be started has copies of the others' pipes. */
     stop(&private);
     stop(&arena);

@@ -23,13 +23,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PAIRS 1000000
-#define SLOTS 4096u
-#define STEPS 65536u
-#define PASSES 8u
+#define PAIRS         1000000
+#define SLOTS         4096u
+#define STEPS         65536u
+#define PASSES        8u
 #define REMOTE_BLOCKS 1000000u
-#define LARGE ((size_t)1 << 20)
-#define LARGE_BLOCKS 1000
+#define LARGE         ((size_t)1 << 20)
+#define LARGE_BLOCKS  1000
 
 struct allocator {
     void *(*take)(size_t size);
@@ -145,7 +145,7 @@ static void draw_steps(void)
 {
     uint64_t seed = 0x6b696e;
     for (uint32_t i = 0; i < STEPS; i++)
-        steps[i] = (struct step){ draw(&seed, 0, SLOTS - 1), draw_size(&seed) };
+        steps[i] = (struct step) { draw(&seed, 0, SLOTS - 1), draw_size(&seed) };
 }
 
 static void give_slot(const struct allocator *heap, uint32_t **slots, uint32_t slot)
@@ -197,7 +197,7 @@ static void mix_worker(int which, struct bench_gate *gate, void *context)
 static double two_round(void *context)
 {
     struct allocator *heap = context;
-    double elapsed = bench_pair(&(struct bench_pair){ heap->kind, mix_worker, heap->leave, heap });
+    double elapsed = bench_pair(&(struct bench_pair) { heap->kind, mix_worker, heap->leave, heap });
     return 2.0 * STEPS * PASSES / (elapsed / 1e9);
 }
 
@@ -236,7 +236,7 @@ static double remote_round(void *context)
     struct allocator *heap = context;
     memset(ring, 0, sizeof *ring);
     double elapsed =
-        bench_pair(&(struct bench_pair){ heap->kind, remote_worker, heap->leave, heap });
+        bench_pair(&(struct bench_pair) { heap->kind, remote_worker, heap->leave, heap });
     return REMOTE_BLOCKS / (elapsed / 1e9);
 }
 
@@ -250,7 +250,7 @@ static void measure(const char *name, const char *unit, enum bench_better better
         { "malloc", round, &of_malloc },
         { 0 },
     };
-    bench_measure(&(struct bench){ name, unit, better, sides });
+    bench_measure(&(struct bench) { name, unit, better, sides });
 }
 
 int main(int argc, char **argv)

@@ -115,9 +115,9 @@ int main(int argc, char **argv)
     static enum peer_mutex_kind normal = PEER_MUTEX_NORMAL, robust = PEER_MUTEX_ROBUST,
                                 pi = PEER_MUTEX_PI;
     const struct bench_side sides[] = {
-        { "kin", kin_round, NULL },         { "limit", word_round, NULL },
+        { "kin", kin_round, NULL },          { "limit", word_round, NULL },
         { "pthread", mutex_round, &normal }, { "robust", mutex_round, &robust },
-        { "pi", mutex_round, &pi },         { 0 },
+        { "pi", mutex_round, &pi },          { 0 },
     };
     if (!bench_wanted("lock.internal"))
         return 0;
@@ -125,6 +125,6 @@ int main(int argc, char **argv)
         bench_die("%s", kin_family_error());
     make_table();
     bench_pin(0);
-    bench_measure(&(struct bench){ "lock.internal", "ns", BENCH_LESS_IS_BETTER, sides });
+    bench_measure(&(struct bench) { "lock.internal", "ns", BENCH_LESS_IS_BETTER, sides });
     return 0;
 }

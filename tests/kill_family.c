@@ -103,6 +103,41 @@ static void verify_gone(void)
     use_the_heap();
 }
 
+/* ---- A robust mutex of the C library is held at the first call, and released behind it ---- */
+
+static pthread_mutex_t *mutex;
+
+static void make_mutex(void)
+{
+    pthread_mutexattr_t attributes;
+    mutex = kin_alloc(sizeof *mutex);
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    CHECK(pthread_mutex_init(mutex, &attributes) == 0);
+}
+
+static void hold_mutex(void)
+{
+    CHECK(pthread_mutex_lock(mutex) == 0);
+}
+
+static void join_and_unlock(void)
+{
+    join();
+    CHECK(pthread_mutex_unlock(mutex) == 0);
+}
+
+static void verify_gone_and_unlocked(void)
+{
+    int answer = pthread_mutex_lock(mutex);
+    CHECK(answer == 0 || answer == EOWNERDEAD);
+    if (answer == EOWNERDEAD)
+        CHECK(pthread_mutex_consistent(mutex) == 0);
+    CHECK(pthread_mutex_unlock(mutex) == 0);
+    verify_gone();
+}
+
 /* ---- A full table of threads: who comes next makes it longer, from the vestibule ---- */
 
 static pthread_barrier_t all_in;
@@ -148,6 +183,8 @@ static const struct kill_case cases[] = {
     { "end of a thread", NULL, join, leave, table_state, verify_gone, 0 },
     { "end of a thread with slabs", NULL, join_and_use, leave, table_state, verify_gone, 0 },
     { "kin_fini", NULL, join, fini, table_state, verify_gone, 0 },
+    { "first call, a mutex is held", make_mutex, hold_mutex, join_and_unlock, table_state,
+      verify_gone_and_unlocked, 0 },
     { "first call, the table is full", fill_the_table, NULL, join, table_state, verify_longer, 0 },
     { NULL, NULL, NULL, NULL, NULL, NULL, 0 },
 };

@@ -108,6 +108,8 @@ static void bin_remove(uint32_t unit, uint64_t length)
 /* The first bin from this one on that has a run, or KN_BINS. */
 static uint32_t bin_from(uint32_t bin)
 {
+    if (bin >= KN_BINS)
+        return KN_BINS;
     for (uint32_t word = bin / 32; word < KN_ARRAY_LENGTH(heap()->occupied_bins); word++) {
         uint32_t bits = heap()->occupied_bins[word];
         if (word == bin / 32)
@@ -118,18 +120,26 @@ static uint32_t bin_from(uint32_t bin)
     return KN_BINS;
 }
 
-/* A free run of at least n units: the first few of n's own bin, then any of a higher one. */
+/* Of the first few runs of a bin, the lowest that is long enough: what is high becomes free. */
+static uint32_t lowest_of(uint32_t bin, uint64_t n)
+{
+    uint32_t lowest = 0;
+    int looks = 64;
+    for (uint32_t unit = heap()->bin[bin]; unit && looks; unit = *next_of(unit), looks--)
+        if ((!lowest || unit < lowest) && kn_word_length(load(unit)) >= n)
+            lowest = unit;
+    return lowest;
+}
+
+/* A free run of at least n units: from n's own bin, else from the next that has one. */
 uint32_t kn_run_find(uint64_t n)
 {
     uint32_t bin = bin_of(n);
-    if (bin >= KN_BINS)
-        return 0;
-    int looks = 16;
-    for (uint32_t unit = heap()->bin[bin]; unit && looks; unit = *next_of(unit), looks--)
-        if (kn_word_length(load(unit)) >= n)
-            return unit;
-    uint32_t higher = bin_from(bin + 1);
-    return higher < KN_BINS ? heap()->bin[higher] : 0;
+    uint32_t unit = bin < KN_BINS ? lowest_of(bin, n) : 0;
+    if (unit)
+        return unit;
+    bin = bin_from(bin + 1);
+    return bin < KN_BINS ? lowest_of(bin, n) : 0;
 }
 
 /* ---- Runs ---- */

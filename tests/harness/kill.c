@@ -27,7 +27,7 @@
 #include <elf.h>
 
 #define MOST_STEPS 2000000
-#define EVERY_UP_TO 5000
+#define EVERY_UP_TO 12000
 #define SAMPLE 2000
 #define WORLD_SECONDS 30
 #define MOST_STATES 4096

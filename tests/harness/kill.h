@@ -8,7 +8,7 @@
  * the survivor, go on and check.
  *
  * Options of a test built on it (kill_main): none runs all cases; names run those;
- * --sample=N kills at N places at most (default: every one, over 5,000 a seeded sample of 2,000);
+ * --sample=N kills at N places at most (default: every one, over 12,000 a seeded sample of 2,000);
  * --plant=BUG plants a bug (in a build with KIN_PLANTED_BUGS) and succeeds only if some case fails.
  */
 #ifndef KIN_TEST_KILL_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * bench.h - measuring kin beside its peers: rounds, medians, noise, a table and JSON lines.
  */

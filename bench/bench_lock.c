@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * bench_lock.c - what a robust section costs when nobody else wants it.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * pair.c - two workers at once, each on a CPU of its own: threads for the peers that have nothing
  * else, processes for kin.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * shared_list.c - a linked list and a hash table of plain C structs, shared by processes.
  *

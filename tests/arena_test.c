@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * arena_test.c - the shared memory itself: one address for all, growth, shortage, and what others
  * (core dumps, mlockall, limits, a small or missing /dev/shm) do to it.
@@ -131,7 +131,7 @@ static void is_sealed(void)
 static void full_arena(void)
 {
     kin_error error = { 0, "" };
-    CHECK(kin_init(NULL, NULL, &(kin_options){ .error = &error, .arena_size = 64 << 20 }) == 0);
+    CHECK(kin_init(NULL, NULL, &(kin_options) { .error = &error, .arena_size = 64 << 20 }) == 0);
     int blocks = 0;
     errno = 0;
     while (kin_alloc(MIB))
@@ -147,9 +147,9 @@ static void full_arena(void)
 static void bad_options(void)
 {
     kin_error error = { 0, "" };
-    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .error = &error, .arena_size = 5 }), -EINVAL);
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .error = &error, .arena_size = 5 }), -EINVAL);
     CHECK(error.code == -EINVAL && strstr(error.text, "size must be"));
-    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .reserved = { 1 } }), -EINVAL);
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .reserved = { 1 } }), -EINVAL);
     setenv("KIN_ARENA_SIZE", "much", 1);
     CHECK_EQUAL(kin_init(NULL, NULL, NULL), -EINVAL);
     CHECK(strstr(kin_family_error(), "KIN_ARENA_SIZE is 'much'"));
@@ -204,7 +204,7 @@ static void address_space_too_small(void)
 static void asked_size_is_not_halved(void)
 {
     set_limit(RLIMIT_AS, 5 * (rlim_t)1024 * MIB);
-    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options){ .arena_size = 8 * (int64_t)1024 << 20 }),
+    CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .arena_size = 8 * (int64_t)1024 << 20 }),
                 -ENOMEM);
     CHECK(strstr(kin_family_error(), "RLIMIT_AS"));
 }
@@ -413,13 +413,6 @@ static const struct test_case cases[] = {
     { NULL, NULL },
 };
 
-static const struct test_case *chosen;
-
-static void run_chosen(void)
-{
-    chosen->run();
-}
-
 int main(int argc, char **argv)
 {
     static char path[4096];
@@ -431,11 +424,6 @@ int main(int argc, char **argv)
         joined();
         return 0;
     }
-    for (chosen = cases; chosen->name; chosen++) {
-        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
-            continue;
-        printf("%s\n", chosen->name);
-        CHECK_EQUAL(in_child(run_chosen), 0);
-    }
+    run_apart(cases, argc, argv);
     return 0;
 }

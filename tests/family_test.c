@@ -1,10 +1,11 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * family_test.c - who is a member, and what fork, vfork, exec, the end of a thread, cancellation and
  * signals do to it.
  */
 #include "harness/check.h"
 #include "harness/crew.h"
+#include "harness/inside.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,15 +20,6 @@
 static void begin(void)
 {
     CHECK(kin_init(NULL, NULL, NULL) == 0);
-}
-
-static int count_slots(enum kn_life_state wanted)
-{
-    struct kn_participant *p;
-    int count = 0;
-    for (uint32_t slot = 0; (p = kn_participant_at(kn_process.header, slot)); slot++)
-        count += kn_participant_state(kn_process.header, p) == wanted;
-    return count;
 }
 
 static void use(void)
@@ -324,7 +316,7 @@ static void in_a_handler(void)
     char *held[64] = { NULL };
     atomic_store(&ready, 1);
     CHECK(pthread_create(&thread, NULL, disturb, &self) == 0);
-    for (int i = 0; i < 300000 || interrupted < 1000 || refused < 5; i++) {
+    for (long i = 0; i < 300000 || interrupted < 1000 || refused < 5; i++) {
         int slot = i % 64;
         CHECK(kin_free(held[slot]) == 0);
         held[slot] = kin_alloc((size_t)(i * 37 % 900));
@@ -497,22 +489,10 @@ static const struct test_case cases[] = {
     { NULL, NULL },
 };
 
-static const struct test_case *chosen;
-
-static void run_chosen(void)
-{
-    chosen->run();
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--wait") == 0)
         return 0;
-    for (chosen = cases; chosen->name; chosen++) {
-        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
-            continue;
-        printf("%s\n", chosen->name);
-        CHECK_EQUAL(in_child(run_chosen), 0);
-    }
+    run_apart(cases, argc, argv);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * fault_test.c - every system call that kin makes fails, at its first, second ... n-th use, with
  * each error that it could answer; and so does every taking of memory.
@@ -131,9 +131,8 @@ static const struct step {
     int (*act)(void);
     int needs_family;
 } steps[] = {
-    { "kin_init", begin_family, 0 },     { "the heap", use_heap, 1 },
-    { "a thread", use_thread, 1 },       { "a process", use_process, 1 },
-    { "kin_fini", leave_family, 1 },
+    { "kin_init", begin_family, 0 }, { "the heap", use_heap, 1 },     { "a thread", use_thread, 1 },
+    { "a process", use_process, 1 }, { "kin_fini", leave_family, 1 },
 };
 
 static const struct step *step;

@@ -1,20 +1,15 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * heap_test.c - the shared heap as its users see it: one process, several, limits and mistakes.
  */
 #include "harness/check.h"
 #include "harness/crew.h"
+#include "harness/inside.h"
 
 #include <base/system.h>
 #include <pthread.h>
 #include <shm/attach.h>
 #include <shm/shelf.h>
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return *state >> 33;
-}
 
 static kin_heap_statistics figures(void)
 {
@@ -55,7 +50,7 @@ static void classes_divide(void)
         CHECK(class < KN_CLASSES && kn_class_size(class) >= size);
         CHECK(class == 0 || kn_class_size(class - 1) < size);
     }
-    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+    for (uint32_t class = 0; class < KN_CLASSES; class ++) {
         struct kn_slab *slab = aligned_alloc(KN_UNIT, kn_class_units(class) * KN_UNIT);
         kn_slab_format(slab, class, 1);
         CHECK(slab->count >= 8 && slab->words <= 16);
@@ -145,13 +140,13 @@ static void mistakes(void)
 
 /* ---- Several at once: blocks pass through shared slots, freed by whoever draws them ---- */
 
-#define SLOTS 4096
+#define SLOTS   4096
 #define WORKERS 4
 
 static struct {
     char *_Atomic slot[SLOTS];
     _Atomic long frees;
-} *table;
+} * table;
 static long rounds = 100000;
 
 static void fill(char *block, size_t size)
@@ -322,23 +317,10 @@ static const struct test_case cases[] = {
     { NULL, NULL },
 };
 
-/* Each case in a process of its own, so that each has a family of its own. */
-static const struct test_case *chosen;
-
-static void run_chosen(void)
-{
-    chosen->run();
-}
-
 int main(int argc, char **argv)
 {
     if (getenv("KIN_TEST_ROUNDS"))
         rounds = atol(getenv("KIN_TEST_ROUNDS"));
-    for (chosen = cases; chosen->name; chosen++) {
-        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
-            continue;
-        printf("%s\n", chosen->name);
-        CHECK_EQUAL(in_child(run_chosen), 0);
-    }
+    run_apart(cases, argc, argv);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kill_family.c - SIGKILL at every instruction of becoming a member and of leaving.
  *
@@ -6,6 +6,7 @@
  * sweeps, counts the family, and others can join.
  */
 #include "harness/kill.h"
+#include "harness/inside.h"
 
 #include <pthread.h>
 #include <shm/attach.h>
@@ -26,16 +27,6 @@ static uint64_t table_state(void)
     return seen;
 }
 
-static int count_slots(enum kn_life_state wanted)
-{
-    struct kn_header *header = kn_process.header;
-    struct kn_participant *p;
-    int count = 0;
-    for (uint32_t slot = 0; (p = kn_participant_at(header, slot)); slot++)
-        count += kn_participant_state(header, p) == wanted;
-    return count;
-}
-
 static int count_claims(void)
 {
     struct kn_member *m;
@@ -43,15 +34,6 @@ static int count_claims(void)
     for (uint32_t i = 0; (m = kn_member_at(kn_process.header, i)); i++)
         count += atomic_load(&m->claim) != 0;
     return count;
-}
-
-static struct kn_thread *self(void)
-{
-    int error;
-    struct kn_thread *t = kn_thread_enter(&error);
-    CHECK(t != NULL);
-    kn_thread_done(t);
-    return t;
 }
 
 static void join(void)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kill_heap.c - SIGKILL at every instruction of the shared heap.
  *
@@ -12,13 +12,14 @@
  * other such place, by storing the pointer while the intent still stands.
  */
 #include "harness/kill.h"
+#include "harness/inside.h"
 
 #include <base/error.h>
 #include <shm/attach.h>
 #include <shm/slab.h>
 #include <signal.h>
 
-#define SLACK 16 /* instructions from the cleared intent to the stored pointer, in any build */
+#define SLACK           16 /* instructions from the cleared intent to the stored pointer, in any build */
 #define SLACK_SANITIZED 120
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -35,8 +36,8 @@
 
 /* Shared by world and victim. */
 struct cell {
-    char *_Atomic block;     /* what the victim got, or the world gave it */
-    char *_Atomic old;       /* what it shall free or move */
+    char *_Atomic block; /* what the victim got, or the world gave it */
+    char *_Atomic old;   /* what it shall free or move */
     int64_t blocks_before;
     int64_t swept_before;
 };
@@ -54,15 +55,6 @@ static kin_heap_statistics figures(void)
     kin_heap_statistics statistics;
     CHECK(kin_heap_stats(&statistics) == 0);
     return statistics;
-}
-
-static struct kn_thread *self(void)
-{
-    int error;
-    struct kn_thread *t = kn_thread_enter(&error);
-    CHECK(t != NULL);
-    kn_thread_done(t);
-    return t;
 }
 
 /* The world's last step of preparation: what is there now must be there afterwards. */
@@ -402,8 +394,8 @@ static void look(void)
 static const struct kill_case cases[] = {
     { "take, handed over", prepare_room, join_warm, take_handed_over, heap_state,
       verify_handed_over, 0 },
-    { "supply, handed over", prepare_room, join, supply_handed_over, heap_state,
-      verify_handed_over, 0 },
+    { "supply, handed over", prepare_room, join, supply_handed_over, heap_state, verify_handed_over,
+      0 },
     { "alloc 100 B", prepare_room, join_warm, alloc_small, heap_state, verify_got, LOSS },
     { "alloc 100 B, first slab", prepare_room, join, alloc_small, heap_state, verify_got, LOSS },
     { "alloc 100 B, from the shelf", prepare_shelf, join, alloc_small, heap_state, verify_got,

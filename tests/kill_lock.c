@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kill_lock.c - SIGKILL at every instruction of the internal lock and of the event word.
  *
@@ -6,6 +6,7 @@
  * the event. What must hold: L1 to L4, E1 and E2 of doc/invariants.md.
  */
 #include "harness/kill.h"
+#include "harness/inside.h"
 
 #include <base/clock.h>
 #include <sched.h>
@@ -29,15 +30,6 @@ struct object {
 
 static struct object *object;
 static pid_t helpers[2];
-
-static struct kn_thread *self(void)
-{
-    int error;
-    struct kn_thread *t = kn_thread_enter(&error);
-    CHECK(t != NULL);
-    kn_thread_done(t);
-    return t;
-}
 
 static void repair(void)
 {
@@ -251,13 +243,13 @@ static void second_goes_on(void)
 static const struct kill_case cases[] = {
     { "section", make_object, join, section, lock_state, go_on, 0 },
     { "release with two asleep", make_object, hold, release_held, lock_state, waiters_got_it, 0 },
-    { "wait, wake, section", make_held_object, join, section, lock_state,
-      holder_and_others_go_on, 0 },
+    { "wait, wake, section", make_held_object, join, section, lock_state, holder_and_others_go_on,
+      0 },
     { "section after a dead holder", make_orphaned_object, join, section, lock_state,
       orphan_goes_on, 0 },
     { "publish and wake", make_sleeper, join, publish, event_state, sleeper_goes_on, 0 },
-    { "announce, look, pass", make_second_sleeper, join, take_and_pass, event_state,
-      second_goes_on, 0 },
+    { "announce, look, pass", make_second_sleeper, join, take_and_pass, event_state, second_goes_on,
+      0 },
     { NULL, NULL, NULL, NULL, NULL, NULL, 0 },
 };
 

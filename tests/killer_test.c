@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * killer_test.c - a random killer under load.
  *
@@ -11,6 +11,7 @@
  */
 #include "harness/check.h"
 #include "harness/crew.h"
+#include "harness/inside.h"
 
 #include <pthread.h>
 #include <shm/attach.h>
@@ -20,7 +21,7 @@
 #include <time.h>
 
 #define WORKERS 6
-#define SLOTS 512
+#define SLOTS   512
 #define IN_HAND 8 /* blocks that a victim can have in its hands, threads included */
 
 static struct {
@@ -28,13 +29,7 @@ static struct {
     struct kn_lock lock;
     _Atomic uint64_t first, second; /* equal outside the section */
     _Atomic uint64_t steps, repairs, damages;
-} *arena_part;
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return *state >> 33;
-}
+} * arena_part;
 
 static void fill(char *block, size_t size)
 {

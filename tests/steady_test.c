@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * steady_test.c - the heap does not creep: a seeded mix of sizes, 200 million operations by two
  * processes, and what is committed after the first tenth and at the end differs by under 5 %.
@@ -7,23 +7,18 @@
  */
 #include "harness/check.h"
 #include "harness/crew.h"
+#include "harness/inside.h"
 
 #include <stdatomic.h>
 
-#define SLOTS 400000
+#define SLOTS   400000
 #define WORKERS 2
 
 static struct {
     _Atomic int arrived;
     _Atomic int64_t committed_early;
-} *shared;
+} * shared;
 static long operations;
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return *state >> 33;
-}
 
 /* Mostly small; one in 64 up to 16 KiB, one in 4,096 up to 256 KiB. */
 static size_t next_size(uint64_t *state)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * peer_mutex.h - the C library's mutexes between processes: the normal one, which is lost with a
  * holder that dies; the robust one; the robust one with priority inheritance.

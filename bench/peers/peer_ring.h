@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * peer_ring.h - a ring of pointers between one producer and one consumer, the plainest there is:
  * each side keeps its own index and looks at the other's only when the ring seems full or empty.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * peer_word.h - the limit of every lock: one compare-and-swap to take a plain word, one exchange to
  * let it go and to learn whether somebody sleeps. It survives nobody's death.

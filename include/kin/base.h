@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kin/base.h - what every kin header stands on: time, errors, visibility.
  */
@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define KIN_API __attribute__((visibility("default")))
+#define KIN_API                  __attribute__((visibility("default")))
 #define KIN_PRINTF(words, first) __attribute__((format(printf, words, first)))
 /* Not "malloc": other processes write into a block, which that attribute denies. */
 #define KIN_MUST_USE __attribute__((warn_unused_result))
@@ -36,10 +36,10 @@ extern "C" {
  * Time is int64_t nanoseconds everywhere. As an argument 0 means "do not wait"; in an options
  * struct 0 means "no limit"; a negative time counts as 0.
  */
-#define KIN_NS(n) ((int64_t)(n))
-#define KIN_US(n) ((int64_t)(n)*1000)
-#define KIN_MS(n) ((int64_t)(n)*1000000)
-#define KIN_S(n) ((int64_t)(n)*1000000000)
+#define KIN_NS(n)   ((int64_t)(n))
+#define KIN_US(n)   ((int64_t)(n)*1000)
+#define KIN_MS(n)   ((int64_t)(n)*1000000)
+#define KIN_S(n)    ((int64_t)(n)*1000000000)
 #define KIN_FOREVER INT64_MAX
 
 /*

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kin/family.h - becoming a member of a family of processes, and leaving it.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kin/heap.h - memory of the arena: plain blocks whose pointers are valid in every member.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * attributes.h - short words for the compiler, and the two switches that only tests turn.
  *
@@ -12,10 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define kn_likely(x) __builtin_expect(!!(x), 1)
+#define kn_likely(x)   __builtin_expect(!!(x), 1)
 #define kn_unlikely(x) __builtin_expect(!!(x), 0)
-#define KN_INLINE static inline __attribute__((always_inline))
-#define KN_COLD __attribute__((cold, noinline))
+#define KN_INLINE      static inline __attribute__((always_inline))
+#define KN_COLD        __attribute__((cold, noinline))
 
 /*
  * The order of a thread's own stores as the thread's death shows them: only the compiler can

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * clock.c - time as kin counts it: int64_t nanoseconds of CLOCK_MONOTONIC.
  *
@@ -25,7 +25,7 @@ int64_t kn_deadline(int64_t timeout)
 
 struct timespec kn_timespec(int64_t moment)
 {
-    return (struct timespec){ .tv_sec = moment / 1000000000, .tv_nsec = moment % 1000000000 };
+    return (struct timespec) { .tv_sec = moment / 1000000000, .tv_nsec = moment % 1000000000 };
 }
 
 int64_t kn_jittered_second(void)

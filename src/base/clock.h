@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * clock.h - the monotonic clock in nanoseconds, and deadlines on it.
  */

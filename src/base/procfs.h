@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * procfs.h - what kin reads from /proc: who a thread is, and how much memory there is.
  */
@@ -12,8 +12,8 @@
  * is none; ZOMBIE, it is there but dead (a process whose first thread ended is not while others
  * run); UNKNOWN, /proc does not answer.
  */
-#define KN_START_GONE 0
-#define KN_START_ZOMBIE (-1)
+#define KN_START_GONE    0
+#define KN_START_ZOMBIE  (-1)
 #define KN_START_UNKNOWN (-2)
 int64_t kn_thread_start(uint32_t tid);
 int64_t kn_process_start(uint32_t pid);

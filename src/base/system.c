@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * system.c - the table of system calls.
  *
@@ -24,7 +24,9 @@
 #endif
 
 const struct kn_system_row kn_system_table[KN_CALLS] = {
-    [KN_MEMFD_CREATE] = { "memfd_create", SYS_memfd_create, { ENOSYS, EPERM, EMFILE, ENFILE, ENOMEM } },
+    [KN_MEMFD_CREATE] = { "memfd_create",
+                          SYS_memfd_create,
+                          { ENOSYS, EPERM, EMFILE, ENFILE, ENOMEM } },
     [KN_FCNTL] = { "fcntl", SYS_fcntl, { EPERM, EINVAL, EBUSY } },
     [KN_MMAP] = { "mmap", SYS_mmap, { ENOMEM, EEXIST, EPERM, EAGAIN } },
     [KN_MUNMAP] = { "munmap", SYS_munmap, { ENOMEM } },

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * system.h - every system call that kin makes, in one table.
  *
@@ -68,8 +68,8 @@ long kn_system(enum kn_call call, long a, long b, long c, long d, long e, long f
 /* For rows that are no system calls: -error if the armed fault falls on this one, else 0. */
 long kn_fault_here(enum kn_call call);
 
-#define KN_SYSTEM_1(call, a) kn_system(call, (long)(a), 0, 0, 0, 0, 0)
-#define KN_SYSTEM_2(call, a, b) kn_system(call, (long)(a), (long)(b), 0, 0, 0, 0)
+#define KN_SYSTEM_1(call, a)       kn_system(call, (long)(a), 0, 0, 0, 0, 0)
+#define KN_SYSTEM_2(call, a, b)    kn_system(call, (long)(a), (long)(b), 0, 0, 0, 0)
 #define KN_SYSTEM_3(call, a, b, c) kn_system(call, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define KN_SYSTEM_4(call, a, b, c, d)                                                              \
     kn_system(call, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * family.c - beginning a family, joining one, leaving it.
  *
@@ -32,7 +32,8 @@ static int wanted_mode(enum kn_robust_mode *mode)
             return 0;
         }
     }
-    return kn_fail(-EINVAL, "KIN_ROBUST is '%.20s': it can be native, mutex, none or default", text);
+    return kn_fail(-EINVAL, "KIN_ROBUST is '%.20s': it can be native, mutex, none or default",
+                   text);
 }
 
 static int check_options(const kin_options *options)

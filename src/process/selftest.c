@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * selftest.c - trying what kin stands on, on this machine, now.
  *
@@ -56,17 +56,17 @@
 #define PR_GET_TID_ADDRESS 40
 #endif
 #ifndef F_ADD_SEALS
-#define F_ADD_SEALS 1033
-#define F_SEAL_SEAL 0x0001
+#define F_ADD_SEALS   1033
+#define F_SEAL_SEAL   0x0001
 #define F_SEAL_SHRINK 0x0002
 #endif
 
 #define WAITID_PIDFD 3 /* P_PIDFD, which older C libraries do not name */
-#define FUTEX_U32 2    /* FUTEX_32, which older kernel headers do not name */
+#define FUTEX_U32    2 /* FUTEX_32, which older kernel headers do not name */
 
-#define PATIENCE KIN_S(10)  /* for what comes in microseconds, or never */
-#define SUBJECT_SECONDS 10u /* then its alarm ends it */
-#define TESTER_SECONDS 60u  /* more than all its waits together */
+#define PATIENCE        KIN_S(10) /* for what comes in microseconds, or never */
+#define SUBJECT_SECONDS 10u       /* then its alarm ends it */
+#define TESTER_SECONDS  60u       /* more than all its waits together */
 
 #define STEP 65536 /* a multiple of the page size of any machine */
 
@@ -110,17 +110,18 @@ static KIN_PRINTF(3, 4) int say(struct trial *t, int state, const char *format, 
     return state;
 }
 
-/* Sleeps until the word has one of these bits; 0: it did not get one. */
+/* Sleeps until the word has one of these bits; 0: it did not get one. A wake may be lost. */
 static int wait_for(const _Atomic uint32_t *word, uint32_t bits)
 {
     int64_t end = kn_now() + PATIENCE;
-    struct timespec deadline = kn_timespec(end);
     for (;;) {
         uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
         if (seen & bits)
             return 1;
-        if (kn_now() >= end)
+        int64_t now = kn_now();
+        if (now >= end)
             return 0;
+        struct timespec deadline = kn_timespec(now + KIN_MS(50));
         kn_futex_wait(word, seen, &deadline);
     }
 }
@@ -242,8 +243,9 @@ static int try_seals(struct trial *t)
         return say(t, (int)answer, "a memory file cannot be sealed (error %d): kin_init fails",
                    (int)-answer);
     if (ftruncate(fd, 0) == 0)
-        return say(t, -ENOTSUP, "the seal against shrinking does not hold: another process can "
-                                "take the arena away");
+        return say(t, -ENOTSUP,
+                   "the seal against shrinking does not hold: another process can "
+                   "take the arena away");
     return say(t, 1, "a sealed memory file does not shrink");
 }
 
@@ -257,8 +259,10 @@ static int try_growth(struct trial *t)
         return say(t, (int)base, "a memory file cannot be mapped beyond its end: kin_init fails");
     long answer = KN_SYSTEM_4(KN_FALLOCATE, fd, 0, STEP, STEP);
     if (answer < 0)
-        return say(t, (int)answer, "fallocate cannot lengthen a memory file (error %d): the arena "
-                                   "cannot grow", (int)-answer);
+        return say(t, (int)answer,
+                   "fallocate cannot lengthen a memory file (error %d): the arena "
+                   "cannot grow",
+                   (int)-answer);
     /* Where the mapping does not follow, this is SIGBUS, and the caller says so. */
     volatile char *beyond = (volatile char *)base + STEP;
     char seen = 0;
@@ -294,24 +298,27 @@ static int try_list(struct trial *t)
     size_t length = 0;
     long answer = KN_SYSTEM_3(KN_GET_ROBUST_LIST, 0, &head, &length);
     if (answer < 0 || !head)
-        return say(t, 0, "not to be found (get_robust_list, error %d): robust mutexes serve in its "
-                         "place, and cost more", (int)-answer);
+        return say(t, 0,
+                   "not to be found (get_robust_list, error %d): robust mutexes serve in its "
+                   "place, and cost more",
+                   (int)-answer);
     int offset = (int)head->futex_offset;
     if (offset != -32 && offset != -28)
-        return say(t, 0, "of unknown layout (offset %d): robust mutexes serve in its place", offset);
+        return say(t, 0, "of unknown layout (offset %d): robust mutexes serve in its place",
+                   offset);
     return say(t, 1, "found; words at %d, as with %s", offset, offset == -32 ? "glibc" : "musl");
 }
 
 /* A held mutex must be linked where a life word would be: node at 32, previous at 24, word by offset. */
 static const char *wrong_place(const struct kn_robust *robust, pthread_mutex_t *mutex)
 {
-    struct robust_list *node = (struct robust_list *)((char *)mutex + 32);
+    struct robust_list *node = (struct robust_list *)(void *)((char *)mutex + 32);
     if (robust->head->list.next != node)
         return "the node";
     if (((struct robust_list **)node)[-1] != &robust->head->list)
         return "the previous pointer";
-    const uint32_t *word = (const uint32_t *)((const char *)node + robust->futex_offset);
-    if ((*word & FUTEX_TID_MASK) != kn_gettid())
+    const void *word = (const char *)node + robust->futex_offset;
+    if ((*(const uint32_t *)word & FUTEX_TID_MASK) != kn_gettid())
         return "the word";
     return NULL;
 }
@@ -330,8 +337,10 @@ static int try_layout(struct trial *t)
     if (!wrong && robust.head->list.next != &robust.head->list)
         wrong = "the end of the list";
     if (wrong)
-        return say(t, -ENOTSUP, "%s is not where kin expects it in a held robust mutex: set "
-                                "KIN_ROBUST=mutex", wrong);
+        return say(t, -ENOTSUP,
+                   "%s is not where kin expects it in a held robust mutex: set "
+                   "KIN_ROBUST=mutex",
+                   wrong);
     return say(t, 1, "a held mutex is linked as kin links: node at 32, previous before it");
 }
 
@@ -349,16 +358,20 @@ static int try_mutex(struct trial *t)
     int error = make_mutex(&t->mutex);
     pid_t pid = error ? error : start_subject(t, hold_mutex);
     if (pid < 0)
-        return say(t, pid, "no robust mutex was held (error %d): where the list is not to be found "
-                           "either, kin looks deaths up in /proc", -pid);
+        return say(t, pid,
+                   "no robust mutex was held (error %d): where the list is not to be found "
+                   "either, kin looks deaths up in /proc",
+                   -pid);
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += PATIENCE / KIN_S(1);
     end_subject(pid);
     error = pthread_mutex_timedlock(&t->mutex, &deadline);
     if (error != EOWNERDEAD)
-        return say(t, -ENOTSUP, "a killed holder's robust mutex is not handed on (error %d): "
-                                "KIN_ROBUST=mutex would hang", error);
+        return say(t, -ENOTSUP,
+                   "a killed holder's robust mutex is not handed on (error %d): "
+                   "KIN_ROBUST=mutex would hang",
+                   error);
     pthread_mutex_consistent(&t->mutex);
     pthread_mutex_unlock(&t->mutex);
     return say(t, 1, "a killed holder's robust mutex is handed on");
@@ -433,8 +446,9 @@ static int judge_mark(struct trial *t, int answer, const char *good, const char 
     case 0:
         return say(t, 1, "%s", good);
     case -ENOTSUP:
-        return say(t, 0, "the kernel marks no dead threads; kin uses robust mutexes, or looks into "
-                         "/proc");
+        return say(t, 0,
+                   "the kernel marks no dead threads; kin uses robust mutexes, or looks into "
+                   "/proc");
     case -ETIMEDOUT:
         return say(t, answer, "%s", bad);
     default:
@@ -444,8 +458,9 @@ static int judge_mark(struct trial *t, int answer, const char *good, const char 
 
 static int try_life(struct trial *t)
 {
-    return judge_mark(t, kill_and_wait(t, live), "SIGKILL marks a life word",
-                      "SIGKILL does not mark a life word: deaths are seen after a second, in /proc");
+    return judge_mark(
+        t, kill_and_wait(t, live), "SIGKILL marks a life word",
+        "SIGKILL does not mark a life word: deaths are seen after a second, in /proc");
 }
 
 static int try_life_among_mutexes(struct trial *t)
@@ -537,11 +552,14 @@ static int try_tid_address(struct trial *t)
     const uint32_t *address = NULL;
     long answer = KN_SYSTEM_2(KN_PRCTL, PR_GET_TID_ADDRESS, &address);
     if (answer < 0)
-        return say(t, 0, "not told (error %d; CONFIG_CHECKPOINT_RESTORE): forkserver falls back to "
-                         "spawn", (int)-answer);
+        return say(t, 0,
+                   "not told (error %d; CONFIG_CHECKPOINT_RESTORE): forkserver falls back to "
+                   "spawn",
+                   (int)-answer);
     if (!address || *address != kn_gettid())
-        return say(t, 0, "this C library does not keep the thread's id there: forkserver falls "
-                         "back to spawn");
+        return say(t, 0,
+                   "this C library does not keep the thread's id there: forkserver falls "
+                   "back to spawn");
     return say(t, 1, "found, and the id is there: a forkserver can correct it in its children");
 }
 
@@ -566,13 +584,16 @@ static int try_lifeline(struct trial *t)
 {
     pid_t pid = pipe2(t->pipe, O_CLOEXEC) < 0 ? -errno : start_subject(t, be_busy_on_lifeline);
     if (pid < 0)
-        return say(t, 0, "cannot be armed (error %d): children die with the thread that started "
-                         "them (PR_SET_PDEATHSIG)", -pid);
+        return say(t, 0,
+                   "cannot be armed (error %d): children die with the thread that started "
+                   "them (PR_SET_PDEATHSIG)",
+                   -pid);
     close(t->pipe[0]);
     close(t->pipe[1]);
     if (!was_killed(collect(pid)))
-        return say(t, 0, "a closed lifeline (O_ASYNC) kills nobody: children die with the thread "
-                         "that started them (PR_SET_PDEATHSIG)");
+        return say(t, 0,
+                   "a closed lifeline (O_ASYNC) kills nobody: children die with the thread "
+                   "that started them (PR_SET_PDEATHSIG)");
     return say(t, 1, "closing a lifeline (O_ASYNC) kills a busy child");
 }
 
@@ -585,8 +606,8 @@ static void look_at_page(struct trial *t)
 
 static int try_wipe(struct trial *t)
 {
-    long page = KN_SYSTEM_6(KN_MMAP, 0, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0);
+    long page =
+        KN_SYSTEM_6(KN_MMAP, 0, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (is_error(page))
         return say(t, (int)page, "no memory to try it with");
     long answer = KN_SYSTEM_3(KN_MADVISE, page, STEP, MADV_WIPEONFORK);
@@ -594,8 +615,10 @@ static int try_wipe(struct trial *t)
     *t->page = 1;
     pid_t pid = answer < 0 ? (pid_t)answer : start_subject(t, look_at_page);
     if (pid < 0)
-        return say(t, 0, "no page is wiped in the child of a fork (error %d): pthread_atfork "
-                         "serves, which a bare fork system call bypasses", -pid);
+        return say(t, 0,
+                   "no page is wiped in the child of a fork (error %d): pthread_atfork "
+                   "serves, which a bare fork system call bypasses",
+                   -pid);
     collect(pid);
     return say(t, 1, "a page is wiped in the child of a fork");
 }
@@ -652,8 +675,10 @@ static int try_start_time(struct trial *t)
         return say(t, pid, "no child process to try it with");
     const char *wrong = wrong_start(pid);
     if (wrong)
-        return say(t, -ENOTSUP, "/proc gives no true picture %s: deaths that the kernel does not "
-                                "mark stay unseen", wrong);
+        return say(t, -ENOTSUP,
+                   "/proc gives no true picture %s: deaths that the kernel does not "
+                   "mark stay unseen",
+                   wrong);
     return say(t, 1, "/proc tells the live, zombies and the gone apart");
 }
 
@@ -692,8 +717,10 @@ static int try_waitv(struct trial *t)
     long answer = KN_SYSTEM_6(KN_FUTEX_WAITV, waiters, 2, 0, &deadline, CLOCK_MONOTONIC, 0);
     end_subject(pid);
     if (answer != 1)
-        return say(t, 0, "nobody sleeps on several words at once (error %d; Linux 5.16): who waits "
-                         "for one of several looks every 1 to 100 ms", (int)-answer);
+        return say(t, 0,
+                   "nobody sleeps on several words at once (error %d; Linux 5.16): who waits "
+                   "for one of several looks every 1 to 100 ms",
+                   (int)-answer);
     return say(t, 1, "a thread sleeps on several words, and is told which one woke it");
 }
 

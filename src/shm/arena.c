@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * arena.c - making, mapping and growing the shared memory of a family.
  *
@@ -41,16 +41,16 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 #ifndef F_ADD_SEALS
-#define F_ADD_SEALS 1033
-#define F_SEAL_SEAL 0x0001
+#define F_ADD_SEALS   1033
+#define F_SEAL_SEAL   0x0001
 #define F_SEAL_SHRINK 0x0002
 #endif
 
-#define GIB ((uint64_t)1 << 30)
-#define DEFAULT_SIZE (64 * GIB)
-#define SMALLEST_SIZE GIB           /* how far a root halves what it did not get */
+#define GIB             ((uint64_t)1 << 30)
+#define DEFAULT_SIZE    (64 * GIB)
+#define SMALLEST_SIZE   GIB           /* how far a root halves what it did not get */
 #define SMALLEST_WANTED (2 * KN_AREA) /* how little one may ask for */
-#define LARGEST_WANTED (4096 * GIB)
+#define LARGEST_WANTED  (4096 * GIB)
 
 /* Before there is a family, no thread's generation equals the process's. */
 static volatile uint32_t no_generation = KN_NO_GENERATION - 1;
@@ -62,7 +62,12 @@ KN_THREAD_LOCAL struct kn_thread kn_thread = { .generation = KN_NO_GENERATION };
 void __asan_init(void) __attribute__((weak));
 void __msan_init(void) __attribute__((weak));
 
-static const uint64_t plain_bases[] = { 0x2000000000, 0x3000000000, 0x4000000000,
+static const uint64_t plain_bases[] = { 0x2000000000,
+                                        0x3000000000,
+                                        0x4000000000,
+                                        0x5000000000,
+                                        0x6000000000,
+                                        0x7000000000,
 #if defined(__aarch64__)
                                         0x1000000000,
 #endif
@@ -70,7 +75,8 @@ static const uint64_t plain_bases[] = { 0x2000000000, 0x3000000000, 0x4000000000
 #if defined(__aarch64__)
 static const uint64_t sanitized_bases[] = { 0x400000000000, 0x3000000000, 0 };
 #else
-static const uint64_t sanitized_bases[] = { 0x510000000000, 0x570000000000, 0 };
+static const uint64_t sanitized_bases[] = { 0x510000000000, 0x570000000000, 0x520000000000,
+                                            0x530000000000, 0x540000000000, 0 };
 #endif
 
 static const uint64_t *bases(void)
@@ -209,7 +215,8 @@ static int wanted_size(int64_t wanted, uint64_t *size, int *firm)
         return 0;
     }
     if (wanted < (int64_t)SMALLEST_WANTED || wanted > (int64_t)LARGEST_WANTED)
-        return kn_fail(-EINVAL, "an arena of %lld bytes: the size must be from %llu MiB to %llu GiB",
+        return kn_fail(-EINVAL,
+                       "an arena of %lld bytes: the size must be from %llu MiB to %llu GiB",
                        (long long)wanted, (unsigned long long)(SMALLEST_WANTED >> 20),
                        (unsigned long long)(LARGEST_WANTED / GIB));
     *size = KN_ROUND_UP((uint64_t)wanted, KN_AREA);
@@ -222,9 +229,11 @@ static int open_memfd(void)
     if (fd >= 0)
         return (int)fd;
     if (fd == -EMFILE || fd == -ENFILE)
-        return kn_fail((int)fd, "no file descriptor left for the arena: raise the limit (ulimit -n)");
-    return kn_fail((int)fd, "memfd_create for the arena: %s; kin needs Linux 5.10 or later, and a "
-                            "seccomp profile that allows it",
+        return kn_fail((int)fd,
+                       "no file descriptor left for the arena: raise the limit (ulimit -n)");
+    return kn_fail((int)fd,
+                   "memfd_create for the arena: %s; kin needs Linux 5.10 or later, and a "
+                   "seccomp profile that allows it",
                    strerror((int)-fd));
 }
 
@@ -258,15 +267,8 @@ static void write_header(struct kn_header *header, uint64_t size, const struct k
     header->root_start = kn_process_start(header->root_pid);
     header->areas = (uint32_t)(size / KN_AREA);
     atomic_store_explicit(&header->file_end, KN_FIRST_COMMIT, memory_order_release);
-    if (robust->mode == KN_ROBUST_MUTEX) {
-        pthread_mutexattr_t attributes;
-        pthread_mutexattr_init(&attributes);
-        pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-        for (int i = 0; i < KN_STRIPES; i++)
-            pthread_mutex_init(&header->stripe[i], &attributes);
-        pthread_mutexattr_destroy(&attributes);
-    }
+    for (int i = 0; robust->mode == KN_ROBUST_MUTEX && i < KN_STRIPES; i++)
+        (void)kn_robust_mutex(&header->stripe[i]);
 }
 
 int kn_arena_create(int64_t wanted, const struct kn_robust *robust)
@@ -283,10 +285,11 @@ int kn_arena_create(int64_t wanted, const struct kn_robust *robust)
     error = map_range(fd, &size, &base);
     if (error == 0 && firm && size != asked) {
         KN_SYSTEM_2(KN_MUNMAP, base, size);
-        error = kn_fail(-ENOMEM,
-                        "cannot reserve the %llu MiB of address space that were asked for (%llu MiB "
-                        "would do): raise RLIMIT_AS (ulimit -v), or ask for less",
-                        (unsigned long long)(asked >> 20), (unsigned long long)(size >> 20));
+        error =
+            kn_fail(-ENOMEM,
+                    "cannot reserve the %llu MiB of address space that were asked for (%llu MiB "
+                    "would do): raise RLIMIT_AS (ulimit -v), or ask for less",
+                    (unsigned long long)(asked >> 20), (unsigned long long)(size >> 20));
     }
     if (error) {
         KN_SYSTEM_1(KN_CLOSE, fd);
@@ -347,7 +350,7 @@ static int read_header(int fd, struct whereabouts *where)
         return kn_fail((int)answer, "cannot map the arena's header: %s", strerror((int)-answer));
     const struct kn_header *header = (const struct kn_header *)answer;
     int error = check_header(header);
-    *where = (struct whereabouts){ header->base, header->size, header->header_bytes };
+    *where = (struct whereabouts) { header->base, header->size, header->header_bytes };
     KN_SYSTEM_2(KN_MUNMAP, answer, bytes);
     return error;
 }
@@ -448,6 +451,6 @@ int kn_arena_recommit(struct kn_thread *t, uint64_t offset, uint64_t length)
 
 int kn_arena_punch(uint64_t offset, uint64_t length)
 {
-    return (int)KN_SYSTEM_4(KN_FALLOCATE, kn_process.fd,
-                            FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    return (int)KN_SYSTEM_4(KN_FALLOCATE, kn_process.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            offset, length);
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * arena.h - the shared memory itself: a memfd at the same address in every member.
  */

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * attach.c - how a thread becomes a participant, and how it ends.
  *
@@ -188,8 +188,9 @@ KN_COLD struct kn_thread *kn_thread_begin(int *error)
 {
     struct kn_thread *t = &kn_thread;
     if (!kn_process.header) {
-        *error = kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see that "
-                                  "it succeeds");
+        *error =
+            kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see that "
+                             "it succeeds");
         return NULL;
     }
     if (*kn_process.generation == 0)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * attach.h - a thread becomes a participant on its first kin call, and ends being one.
  */

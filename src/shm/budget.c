@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * budget.c - how much memory may still be committed.
  *
@@ -29,10 +29,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MIB ((uint64_t)1 << 20)
-#define UNLIMITED INT64_MAX
+#define MIB              ((uint64_t)1 << 20)
+#define UNLIMITED        INT64_MAX
 #define READ_AGAIN_BYTES (64 * MIB)
-#define READ_AGAIN_TIME KIN_MS(100)
+#define READ_AGAIN_TIME  KIN_MS(100)
 
 /* What was read last; written by the holder of the grow lock only. */
 static struct {
@@ -167,19 +167,19 @@ int kn_budget_allows(uint64_t length, uint64_t more)
     if (error)
         return error;
     int64_t wanted = (int64_t)more;
-    int stale = known.used > (int64_t)READ_AGAIN_BYTES ||
-                kn_now() - known.read_at > READ_AGAIN_TIME;
-    if (known.read_at == 0 || stale ||
-        known.left - known.used - reserve_of(known.left) < wanted)
+    int stale =
+        known.used > (int64_t)READ_AGAIN_BYTES || kn_now() - known.read_at > READ_AGAIN_TIME;
+    if (known.read_at == 0 || stale || known.left - known.used - reserve_of(known.left) < wanted)
         read_again();
     int64_t spendable = known.left - known.used - reserve_of(known.left);
     if (known.left != UNLIMITED && spendable < wanted)
-        return kn_fail(-ENOMEM,
-                       "the arena has %llu MiB and needs %llu KiB more, but %s has %lld MiB left, of "
-                       "which %lld MiB stay in reserve: free some, or raise that limit",
-                       (unsigned long long)(length / MIB), (unsigned long long)(more / 1024),
-                       known.limit, (long long)(known.left - known.used) / (long long)MIB,
-                       (long long)reserve_of(known.left) / (long long)MIB);
+        return kn_fail(
+            -ENOMEM,
+            "the arena has %llu MiB and needs %llu KiB more, but %s has %lld MiB left, of "
+            "which %lld MiB stay in reserve: free some, or raise that limit",
+            (unsigned long long)(length / MIB), (unsigned long long)(more / 1024), known.limit,
+            (long long)(known.left - known.used) / (long long)MIB,
+            (long long)reserve_of(known.left) / (long long)MIB);
     return 0;
 }
 

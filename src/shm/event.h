@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * event.h - the event word: how a thread sleeps until somebody says "look again".
  *
@@ -25,7 +25,7 @@ struct kn_event {
 
 #define KN_EVENT_SLEEPERS 1u
 #define KN_EVENT_WATCHERS 2u
-#define KN_EVENT_STEP 4u
+#define KN_EVENT_STEP     4u
 
 /*
  * Says "I may sleep" and returns what to sleep on. The condition must be tested again between this

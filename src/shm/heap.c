@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * heap.c - the public calls of the shared heap.
  *
@@ -42,8 +42,8 @@ static void *take(struct kn_thread *t, size_t size, int *error)
     if (kn_likely(size <= KN_LARGEST_SMALL))
         return kn_slab_take(t, kn_class_of(size), error);
     if (size > kn_process.header->size) {
-        *error = kn_fail(-ENOMEM, "a block of %zu bytes does not fit into an arena of %llu MiB", size,
-                         (unsigned long long)(kn_process.header->size >> 20));
+        *error = kn_fail(-ENOMEM, "a block of %zu bytes does not fit into an arena of %llu MiB",
+                         size, (unsigned long long)(kn_process.header->size >> 20));
         return NULL;
     }
     return kn_supply(t, (size + KN_UNIT - 1) >> KN_UNIT_SHIFT, error);
@@ -106,8 +106,7 @@ static int give(struct kn_thread *t, void *block, struct place *place)
 
 static int64_t usable(const struct place *place)
 {
-    return place->slab ? place->slab->size
-                       : (int64_t)kn_word_length(place->word) << KN_UNIT_SHIFT;
+    return place->slab ? place->slab->size : (int64_t)kn_word_length(place->word) << KN_UNIT_SHIFT;
 }
 
 /* The block's place, if it is one that is allocated. */
@@ -135,8 +134,8 @@ void *kin_calloc(size_t count, size_t size)
     void *block = NULL;
     struct kn_thread *t = kn_thread_enter(&error);
     if (t && __builtin_mul_overflow(count, size, &bytes))
-        error = kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be", count,
-                        size);
+        error =
+            kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be", count, size);
     else if (t)
         block = take(t, bytes, &error);
     if (block)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * inspect.c - the heap, walked from end to end for people and tests.
  *
@@ -81,8 +81,8 @@ static int broken(const char *number, const char *what, uint64_t unit)
 static int check_free(uint64_t unit, uint64_t word, uint64_t before)
 {
     uint64_t length = kn_word_length(word);
-    if (length > 1 && load((uint32_t)(unit + length - 1)) !=
-                          kn_word_make(KN_UNIT_TAIL, 0, length, 0))
+    if (length > 1 &&
+        load((uint32_t)(unit + length - 1)) != kn_word_make(KN_UNIT_TAIL, 0, length, 0))
         return broken("H2", "a free run without its tail", unit);
     for (uint64_t i = 1; i + 1 < length; i++) {
         enum kn_unit_kind kind = kn_word_kind(load((uint32_t)(unit + i)));
@@ -125,8 +125,8 @@ static int check_runs(uint64_t *free_runs, uint64_t *shelved)
     for (uint64_t unit = 0; unit < end;) {
         uint64_t word = load((uint32_t)unit), length = kn_word_length(word);
         enum kn_unit_kind kind = kn_word_kind(word);
-        if (length == 0 || unit + length > end || kind == KN_UNIT_INSIDE ||
-            kind == KN_UNIT_TAIL || kind > KN_UNIT_TABLE)
+        if (length == 0 || unit + length > end || kind == KN_UNIT_INSIDE || kind == KN_UNIT_TAIL ||
+            kind > KN_UNIT_TABLE)
             return broken("H1", "no run begins where the last one ends", unit);
         int error = kind == KN_UNIT_FREE ? check_free(unit, word, before) : check_used(unit, word);
         if (error)
@@ -143,7 +143,7 @@ static int check_runs(uint64_t *free_runs, uint64_t *shelved)
 static int check_shelves(uint64_t shelved)
 {
     struct kn_heap *heap = &kn_process.header->heap;
-    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+    for (uint32_t class = 0; class < KN_CLASSES; class ++) {
         uint64_t listed = 0;
         for (struct kn_slab *slab = heap->shelf[class]; slab; slab = slab->next) {
             if (slab->class != class || slab->owner != KN_SHELVED || listed > shelved)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * layout.h - the bytes of an arena.
  *
@@ -19,25 +19,25 @@
 #include <base/attributes.h>
 #include <pthread.h>
 
-#define KN_MAGIC 0x796c696d61666e6bu /* "knfamily" */
+#define KN_MAGIC          0x796c696d61666e6bu /* "knfamily" */
 #define KN_LAYOUT_VERSION 1u
 
-#define KN_UNIT_SHIFT 14
-#define KN_UNIT ((uint64_t)1 << KN_UNIT_SHIFT)
-#define KN_AREA_UNITS 1024u /* units that one leaf describes: 16 MiB */
-#define KN_AREA (KN_AREA_UNITS * KN_UNIT)
-#define KN_COMMIT_STEP ((uint64_t)2 << 20)
+#define KN_UNIT_SHIFT   14
+#define KN_UNIT         ((uint64_t)1 << KN_UNIT_SHIFT)
+#define KN_AREA_UNITS   1024u /* units that one leaf describes: 16 MiB */
+#define KN_AREA         (KN_AREA_UNITS * KN_UNIT)
+#define KN_COMMIT_STEP  ((uint64_t)2 << 20)
 #define KN_FIRST_COMMIT ((uint64_t)512 << 10)
 
 #define KN_LINE 128 /* two cache lines: neighbours are fetched in pairs */
 
-#define KN_BINS 112
-#define KN_CLASSES 44
-#define KN_STRIPES 64
-#define KN_PARTICIPANT_CHUNKS 2047
+#define KN_BINS                  112
+#define KN_CLASSES               44
+#define KN_STRIPES               64
+#define KN_PARTICIPANT_CHUNKS    2047
 #define KN_PARTICIPANTS_IN_CHUNK 32
-#define KN_MEMBER_CHUNKS 128
-#define KN_MEMBERS_IN_CHUNK 128
+#define KN_MEMBER_CHUNKS         128
+#define KN_MEMBERS_IN_CHUNK      128
 
 struct kn_participant;
 struct kn_member;
@@ -78,14 +78,14 @@ struct kn_leaf {
  */
 struct kn_heap {
     struct kn_lock lock;
-    uint32_t occupied_bins[4];   /* cache: which bins have a run */
-    _Atomic uint64_t units_end;  /* units that belong to runs */
-    uint32_t bin[KN_BINS];       /* cache: first unit of each list of free runs */
+    uint32_t occupied_bins[4];         /* cache: which bins have a run */
+    _Atomic uint64_t units_end;        /* units that belong to runs */
+    uint32_t bin[KN_BINS];             /* cache: first unit of each list of free runs */
     struct kn_slab *shelf[KN_CLASSES]; /* cache: slabs of nobody that have free blocks */
     uint32_t on_shelf[KN_CLASSES];
-    _Atomic uint32_t last_trim;  /* milliseconds, wraps */
-    uint32_t holes;              /* hint: some free runs have pages missing */
-    _Atomic uint32_t poisoned;   /* the truth makes no sense any more: no call touches the heap */
+    _Atomic uint32_t last_trim; /* milliseconds, wraps */
+    uint32_t holes;             /* hint: some free runs have pages missing */
+    _Atomic uint32_t poisoned;  /* the truth makes no sense any more: no call touches the heap */
     _Atomic uint64_t sweeps, repairs;
 };
 
@@ -105,7 +105,8 @@ struct kn_header {
     uint32_t root_pid;
     uint32_t areas; /* entries of leaf[] */
     int64_t root_start;
-    _Atomic uint64_t rescues; /* what only a sleeper's own clock found: lost wake-ups, unmarked deaths */
+    _Atomic uint64_t
+        rescues; /* what only a sleeper's own clock found: lost wake-ups, unmarked deaths */
 
     /* The file's length. Writer: the holder of grow_lock (release); reader: anyone (acquire). */
     _Alignas(KN_LINE) struct kn_lock grow_lock;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * lock.c - waiting for an internal lock, and taking it from the dead.
  *
@@ -65,9 +65,8 @@ static void suspect(struct kn_lock *lock, uint32_t seen)
     int rescued = (now & FUTEX_TID_MASK) == 0;
     if (now == seen && kn_tid_gone(kn_process.header, tid)) {
         uint32_t dead = (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-        rescued = atomic_compare_exchange_strong_explicit(&lock->word, &seen, dead,
-                                                          memory_order_acq_rel,
-                                                          memory_order_relaxed);
+        rescued = atomic_compare_exchange_strong_explicit(
+            &lock->word, &seen, dead, memory_order_acq_rel, memory_order_relaxed);
     }
     if (rescued)
         atomic_fetch_add_explicit(&kn_process.header->rescues, 1, memory_order_relaxed);
@@ -92,9 +91,8 @@ KN_COLD int kn_lock_wait(struct kn_thread *t, struct kn_lock *lock)
         }
         if (!(seen & FUTEX_WAITERS)) {
             uint32_t announced = seen | FUTEX_WAITERS;
-            if (!atomic_compare_exchange_strong_explicit(&lock->word, &seen, announced,
-                                                         memory_order_relaxed,
-                                                         memory_order_relaxed))
+            if (!atomic_compare_exchange_strong_explicit(
+                    &lock->word, &seen, announced, memory_order_relaxed, memory_order_relaxed))
                 continue;
             seen = announced;
         }

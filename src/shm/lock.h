@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * lock.h - the internal lock: four bytes, robust, for short sections of the library.
  *
@@ -33,9 +33,8 @@ KN_INLINE int kn_lock_acquire(struct kn_thread *t, struct kn_lock *lock)
     kn_compiler_barrier();
     uint32_t free = 0;
     /* acquire: pairs with the exchange in release, and with the kernel's mark of a dead holder */
-    if (kn_likely(atomic_compare_exchange_strong_explicit(&lock->word, &free, t->tid,
-                                                          memory_order_acquire,
-                                                          memory_order_relaxed)))
+    if (kn_likely(atomic_compare_exchange_strong_explicit(
+            &lock->word, &free, t->tid, memory_order_acquire, memory_order_relaxed)))
         return 0;
     return kn_lock_wait(t, lock);
 }

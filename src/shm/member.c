@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * member.c - the table of processes.
  *
@@ -20,8 +20,8 @@ struct kn_member *kn_member_at(const struct kn_header *header, uint32_t index)
 {
     if (index >= KN_MEMBER_CHUNKS * KN_MEMBERS_IN_CHUNK)
         return NULL;
-    struct kn_member *chunk = atomic_load_explicit(
-        &header->members[index / KN_MEMBERS_IN_CHUNK], memory_order_acquire);
+    struct kn_member *chunk =
+        atomic_load_explicit(&header->members[index / KN_MEMBERS_IN_CHUNK], memory_order_acquire);
     return chunk ? &chunk[index % KN_MEMBERS_IN_CHUNK] : NULL;
 }
 

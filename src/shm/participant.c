@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * participant.c - the table of threads, and life and death in it.
  *
@@ -150,9 +150,8 @@ static int claim_by_word(struct kn_header *header, const struct kn_robust *robus
     if (KN_PLANT("claim-unnamed"))
         robust->head->list_op_pending = NULL;
     kn_compiler_barrier();
-    int claimed = atomic_compare_exchange_strong_explicit(word, &expected, tid,
-                                                          memory_order_acq_rel,
-                                                          memory_order_relaxed);
+    int claimed = atomic_compare_exchange_strong_explicit(
+        word, &expected, tid, memory_order_acq_rel, memory_order_relaxed);
     if (claimed)
         kn_robust_link(robust->head, &p->life);
     kn_compiler_barrier();
@@ -260,16 +259,6 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
     robust->head->list_op_pending = NULL;
 }
 
-static void prepare_mutex(pthread_mutex_t *mutex)
-{
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-}
-
 void kn_participant_bury(struct kn_header *header, struct kn_participant *p)
 {
     /* A burial that was cut short begins again; nothing bears the generation that it counts past. */
@@ -277,7 +266,7 @@ void kn_participant_bury(struct kn_header *header, struct kn_participant *p)
     p->condemned = 0;
     atomic_store(&p->start_time, 0);
     if (header->robust_mode == KN_ROBUST_MUTEX) {
-        prepare_mutex(&p->life.mutex);
+        (void)kn_robust_mutex(&p->life.mutex);
         atomic_store(&p->taken, 0);
         return;
     }
@@ -293,7 +282,7 @@ void kn_participants_prepare(struct kn_header *header, struct kn_participant *ch
     for (uint32_t i = 0; i < KN_PARTICIPANTS_IN_CHUNK; i++) {
         chunk[i].slot = first_slot + i;
         if (header->robust_mode == KN_ROBUST_MUTEX)
-            prepare_mutex(&chunk[i].life.mutex);
+            (void)kn_robust_mutex(&chunk[i].life.mutex);
         atomic_store_explicit(&chunk[i].generation, 1, memory_order_release);
     }
 }

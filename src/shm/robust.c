@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * robust.c - finding the thread's robust list, and linking a life word into it.
  *
@@ -24,12 +24,12 @@
 #include <string.h>
 
 #define GLIBC_OFFSET (-32)
-#define MUSL_OFFSET (-28)
+#define MUSL_OFFSET  (-28)
 
 _Static_assert(offsetof(union kn_life, next) == 32, "the node's place in both C libraries");
 _Static_assert(offsetof(union kn_life, previous) == 24, "the node's place in both C libraries");
 
-static int make_robust_mutex(pthread_mutex_t *mutex)
+int kn_robust_mutex(pthread_mutex_t *mutex)
 {
     pthread_mutexattr_t attributes;
     int error = pthread_mutexattr_init(&attributes);
@@ -48,7 +48,7 @@ static int make_robust_mutex(pthread_mutex_t *mutex)
 static int use_robust_mutex(void)
 {
     pthread_mutex_t mutex;
-    int error = make_robust_mutex(&mutex);
+    int error = kn_robust_mutex(&mutex);
     if (error)
         return error;
     error = pthread_mutex_lock(&mutex);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * robust.h - the thread's robust list, and life words linked into it.
  */
@@ -45,6 +45,9 @@ struct kn_robust {
  */
 int kn_robust_find(struct kn_robust *robust, enum kn_robust_mode wanted,
                    struct robust_list_head *known, struct robust_list_head *own);
+
+/* Makes a robust mutex that processes share. 0 or -errno. */
+int kn_robust_mutex(pthread_mutex_t *mutex);
 
 /* The address that the kernel computes a word from: what list_op_pending must hold for it. */
 KN_INLINE struct robust_list *kn_robust_node(const void *word, int32_t futex_offset)

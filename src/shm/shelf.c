@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * shelf.c - what a slab is, and the slabs that nobody owns.
  *
@@ -20,9 +20,9 @@
 
 #include <string.h>
 
-#define UNITS_1 1
-#define UNITS_4 4
-#define UNITS_8 8
+#define UNITS_1  1
+#define UNITS_4  4
+#define UNITS_8  8
 #define UNITS_16 16
 
 /*
@@ -54,7 +54,7 @@ uint32_t kn_class_of(size_t size)
     if (size > 512)
         class = size > 4080 ? 28 : 16;
     while (classes[class].size < size)
-        class++;
+        class ++;
     return class;
 }
 
@@ -188,7 +188,7 @@ uint32_t kn_slab_settle(struct kn_slab *slab)
 uint64_t kn_shelves_clean(uint32_t looks)
 {
     uint64_t freed = 0;
-    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+    for (uint32_t class = 0; class < KN_CLASSES; class ++) {
         struct kn_slab *next, *slab = kn_process.header->heap.shelf[class];
         for (; slab && looks; slab = next, looks--) {
             next = slab->next;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * shelf.h - slabs of small blocks, and the shelves of those that nobody owns.
  */
@@ -38,8 +38,8 @@ struct kn_slab {
 
 enum kn_place { KN_PLACE_NONE, KN_PLACE_LIST, KN_PLACE_CURRENT };
 
-#define KN_SHELVED UINT64_MAX
-#define KN_SLAB_MAGIC 0x62616c73u /* "slab" */
+#define KN_SHELVED       UINT64_MAX
+#define KN_SLAB_MAGIC    0x62616c73u /* "slab" */
 #define KN_LARGEST_SMALL 32736u
 
 /* The words of the remote bits begin on a line of their own. */

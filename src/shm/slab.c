@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * slab.c - small blocks: the common path, without a lock.
  *
@@ -77,9 +77,8 @@ static int let_go(struct kn_thread *t, struct kn_slab *slab)
     for (uint32_t w = 0; w < slab->words; w++)
         freed |= atomic_load_explicit(&kn_slab_remote(slab)[w], memory_order_seq_cst);
     uint64_t nobody = 0;
-    if (!freed || !atomic_compare_exchange_strong_explicit(&slab->owner, &nobody, t->id,
-                                                           memory_order_acq_rel,
-                                                           memory_order_relaxed))
+    if (!freed || !atomic_compare_exchange_strong_explicit(
+                      &slab->owner, &nobody, t->id, memory_order_acq_rel, memory_order_relaxed))
         return 0;
     slab->place = KN_PLACE_CURRENT;
     return kn_slab_fold(slab) > 0;
@@ -236,7 +235,7 @@ int kn_slab_verify(struct kn_slab *slab, const void *block)
 
 void kn_slabs_trim(struct kn_thread *t)
 {
-    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+    for (uint32_t class = 0; class < KN_CLASSES; class ++) {
         struct kn_slab_cache *cache = &t->self->cache[class];
         struct kn_slab *next, *slab = cache->current;
         if (slab && kn_slab_fold(slab) == slab->count) {
@@ -255,7 +254,7 @@ void kn_slabs_trim(struct kn_thread *t)
 
 void kn_slabs_leave(struct kn_thread *t)
 {
-    for (uint32_t class = 0; class < KN_CLASSES; class++) {
+    for (uint32_t class = 0; class < KN_CLASSES; class ++) {
         struct kn_slab_cache *cache = &t->self->cache[class];
         struct kn_slab *slab;
         while ((slab = cache->partial)) {

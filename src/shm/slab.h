@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * slab.h - allocating and freeing small blocks, from the slabs of the calling thread.
  */

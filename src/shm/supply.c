@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * supply.c - where the heap's memory comes from, and where it goes back to.
  *
@@ -23,16 +23,15 @@
 #include <shm/member.h>
 #include <string.h>
 
-#define CLEAN_LOOKS 256
-#define TRIM_UNITS ((1 << 20) >> KN_UNIT_SHIFT)
+#define CLEAN_LOOKS    256
+#define TRIM_UNITS     ((1 << 20) >> KN_UNIT_SHIFT)
 #define TRIM_NOW_UNITS ((64 << 10) >> KN_UNIT_SHIFT)
-#define TRIM_AGE 1000u /* milliseconds */
-#define TRIM_PAUSE 100u
+#define TRIM_AGE       1000u /* milliseconds */
+#define TRIM_PAUSE     100u
 
 int kn_heap_trusted(void)
 {
-    if (kn_unlikely(
-            atomic_load_explicit(&kn_process.header->heap.poisoned, memory_order_relaxed)))
+    if (kn_unlikely(atomic_load_explicit(&kn_process.header->heap.poisoned, memory_order_relaxed)))
         return kn_fail(-EBADMSG, "the family's heap is damaged: some process wrote where it must "
                                  "not; end the family and start it anew");
     return 0;
@@ -217,8 +216,8 @@ void kn_trim_sometimes(struct kn_thread *t)
     uint32_t now = kn_milliseconds();
     uint32_t last = atomic_load_explicit(&heap->last_trim, memory_order_relaxed);
     if (now - last < TRIM_PAUSE ||
-        !atomic_compare_exchange_strong_explicit(&heap->last_trim, &last, now,
-                                                 memory_order_relaxed, memory_order_relaxed))
+        !atomic_compare_exchange_strong_explicit(&heap->last_trim, &last, now, memory_order_relaxed,
+                                                 memory_order_relaxed))
         return;
     trim(t, TRIM_UNITS, TRIM_AGE);
 }

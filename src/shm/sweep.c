@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * sweep.c - what the dead leave behind in the heap, put right by who comes by.
  *
@@ -93,8 +93,7 @@ static int owner_is_over(uint64_t owner)
     if (owner == 0 || owner == KN_SHELVED)
         return 0;
     struct kn_participant *p = kn_participant_at(kn_process.header, kn_id_slot(owner));
-    if (!p || atomic_load_explicit(&p->generation, memory_order_acquire) !=
-                  kn_id_generation(owner))
+    if (!p || atomic_load_explicit(&p->generation, memory_order_acquire) != kn_id_generation(owner))
         return 1;
     return p->condemned != 0;
 }

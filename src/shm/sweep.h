@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * sweep.h - the heap's lock with its repair, and what dead threads left in the heap.
  */

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * thread.h - what only this process, and only this thread, knows of the family: the private
  * halves of the member and the participant.
@@ -13,13 +13,13 @@
  * its own process-local lock; constant afterwards.
  */
 struct kn_process {
-    struct kn_header *header; /* the arena; NULL: no family */
+    struct kn_header *header;      /* the arena; NULL: no family */
     volatile uint32_t *generation; /* counts forks; the kernel wipes it in the child of one */
-    int fd;                   /* the arena's memfd */
+    int fd;                        /* the arena's memfd */
     enum kn_robust_mode mode;
     int32_t futex_offset;
     uint32_t pid;
-    _Atomic int32_t member;   /* index in the member table, -1: none yet */
+    _Atomic int32_t member; /* index in the member table, -1: none yet */
 };
 
 extern struct kn_process kn_process;

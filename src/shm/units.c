@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * units.c - runs of units: finding, splitting, joining them; and the tables' own memory.
  *
@@ -52,8 +52,8 @@ uint32_t kn_milliseconds(void)
 
 static uint32_t *previous_of(uint32_t unit)
 {
-    struct kn_leaf *leaf = atomic_load_explicit(
-        &kn_process.header->leaf[unit / KN_AREA_UNITS], memory_order_relaxed);
+    struct kn_leaf *leaf =
+        atomic_load_explicit(&kn_process.header->leaf[unit / KN_AREA_UNITS], memory_order_relaxed);
     return &leaf->link[unit % KN_AREA_UNITS].previous;
 }
 
@@ -521,8 +521,7 @@ void kn_units_begin(void)
         place(&unit, KN_TABLE_PARTICIPANTS, kn_table_units(KN_TABLE_PARTICIPANTS));
     kn_participants_prepare(header, participants, 0);
     atomic_store_explicit(&header->participants[0], participants, memory_order_release);
-    struct kn_member *members =
-        place(&unit, KN_TABLE_MEMBERS, kn_table_units(KN_TABLE_MEMBERS));
+    struct kn_member *members = place(&unit, KN_TABLE_MEMBERS, kn_table_units(KN_TABLE_MEMBERS));
     atomic_store_explicit(&header->members[0], members, memory_order_release);
     atomic_store_explicit(&heap()->units_end, unit, memory_order_release);
 }

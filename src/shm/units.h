@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * units.h - the arena behind its header, in units of 16 KiB: who has which.
  *
@@ -63,7 +63,7 @@ KN_INLINE uint32_t kn_word_slot(uint64_t word)
 KN_INLINE uint64_t kn_word_make(enum kn_unit_kind kind, uint32_t class, uint64_t length,
                                 uint32_t slot)
 {
-    return (uint64_t)kind | (uint64_t)class << 4 | length << 12 | (uint64_t)slot << 40;
+    return (uint64_t)kind | (uint64_t) class << 4 | length << 12 | (uint64_t)slot << 40;
 }
 
 /* The unit that a pointer lies in. */
@@ -80,8 +80,8 @@ KN_INLINE void *kn_unit_address(uint32_t unit)
 /* The unit's word; the unit must be below units_end. */
 KN_INLINE _Atomic uint64_t *kn_unit_word(uint32_t unit)
 {
-    struct kn_leaf *leaf = atomic_load_explicit(
-        &kn_process.header->leaf[unit / KN_AREA_UNITS], memory_order_acquire);
+    struct kn_leaf *leaf =
+        atomic_load_explicit(&kn_process.header->leaf[unit / KN_AREA_UNITS], memory_order_acquire);
     return &leaf->word[unit % KN_AREA_UNITS];
 }
 

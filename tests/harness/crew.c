@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * crew.c - starting and collecting workers, and waiting for conditions without sleeping blindly.
  *
@@ -29,7 +29,7 @@ void wait_a_little(long *spins, const char *what, const char *file, int line)
         return;
     /* Off the processor, since whom it waits for may be pinned to the same one; ever longer. */
     long nap = *spins < 256 ? 50000 : 2000000;
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ 0, nap }, NULL);
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec) { 0, nap }, NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - began.tv_sec > GIVE_UP_SECONDS)
         check_failed(file, line, what, "waited a minute");
@@ -93,7 +93,7 @@ void crew_start(struct crew *crew, int count, void (*work)(int number))
     threads_used = 0;
     for (int i = 0; i < count; i++) {
         struct start *start = malloc(sizeof *start);
-        *start = (struct start){ work, i };
+        *start = (struct start) { work, i };
         crew->who[i] = threads_used++;
         CHECK(pthread_create(&threads[crew->who[i]], NULL, run, start) == 0);
     }
@@ -144,4 +144,21 @@ int in_child(void (*work)(void))
         _exit(0);
     }
     return reap(pid);
+}
+
+static const struct test_case *chosen;
+
+static void run_chosen(void)
+{
+    chosen->run();
+}
+
+void run_apart(const struct test_case *cases, int argc, char **argv)
+{
+    for (chosen = cases; chosen->name; chosen++) {
+        if (argc > 1 && strcmp(argv[1], chosen->name) != 0)
+            continue;
+        printf("%s\n", chosen->name);
+        CHECK_EQUAL(in_child(run_chosen), 0);
+    }
 }

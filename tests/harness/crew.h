@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * crew.h - several workers at once, as processes or, in the thread build, as threads.
  *
@@ -47,6 +47,12 @@ int kill_and_reap(pid_t pid);
 
 /* How many descriptors this process has open. */
 int open_descriptors(void);
+
+struct test_case;
+
+/* Runs the cases, or the one named in the first argument, each in a process of its own, so that each
+ * has a family of its own. */
+void run_apart(const struct test_case *cases, int argc, char **argv);
 
 /* Runs work in a child process and returns its wait status; its output is seen. */
 int in_child(void (*work)(void));

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kill.c - the kill harness.
  *
@@ -26,11 +26,11 @@
 #include <sys/wait.h>
 #include <elf.h>
 
-#define MOST_STEPS 2000000
-#define EVERY_UP_TO 12000
-#define SAMPLE 2000
+#define MOST_STEPS    2000000
+#define EVERY_UP_TO   12000
+#define SAMPLE        2000
 #define WORLD_SECONDS 30
-#define MOST_STATES 4096
+#define MOST_STATES   4096
 
 /* Shared by the harness and its worlds. */
 static struct {
@@ -39,7 +39,7 @@ static struct {
     long stepped_anew; /* kills for which the breakpoint was of no use */
     uint64_t state;
     int in_world;
-} *shared;
+} * shared;
 static uint64_t *trace;
 static void *cell;
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * kill.h - SIGKILL after every single instruction of an operation.
  *
@@ -21,12 +21,12 @@
 
 struct kill_case {
     const char *name;
-    void (*prepare)(void);    /* in the world; may be NULL */
-    void (*enter)(void);      /* in the victim, before it is stepped; may be NULL */
-    void (*operate)(void);    /* in the victim, killed somewhere in here, or just behind it */
-    uint64_t (*state)(void);  /* in the world after the kill, before any repair: what can be seen */
-    void (*verify)(void);     /* in the world: go on, and CHECK what must hold */
-    int slack;                /* kills after which verify may call kill_note_leak (see there) */
+    void (*prepare)(void);   /* in the world; may be NULL */
+    void (*enter)(void);     /* in the victim, before it is stepped; may be NULL */
+    void (*operate)(void);   /* in the victim, killed somewhere in here, or just behind it */
+    uint64_t (*state)(void); /* in the world after the kill, before any repair: what can be seen */
+    void (*verify)(void);    /* in the world: go on, and CHECK what must hold */
+    int slack;               /* kills after which verify may call kill_note_leak (see there) */
 };
 
 int kill_main(const struct kill_case *cases, int argc, char **argv);

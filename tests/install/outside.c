@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /*
  * outside.c - a user's program: it knows nothing but the installed headers and pkg-config.
  *

@@ -16,6 +16,7 @@
 #define kn_unlikely(x) __builtin_expect(!!(x), 0)
 #define KN_INLINE      static inline __attribute__((always_inline))
 #define KN_COLD        __attribute__((cold, noinline))
+#define KN_NOINLINE    __attribute__((noinline))
 
 /*
  * The order of a thread's own stores as the thread's death shows them: only the compiler can

@@ -9,6 +9,17 @@
 
 struct kn_thread *kn_thread_begin(int *error);
 
+/* kn_thread_enter where nothing else is to be done; NULL: there is. */
+KN_INLINE struct kn_thread *kn_thread_enter_ready(void)
+{
+    struct kn_thread *t = &kn_thread;
+    if (kn_unlikely(!kn_thread_ready(t)))
+        return NULL;
+    t->inside = t->generation;
+    kn_compiler_barrier();
+    return t;
+}
+
 /*
  * The first line of every public call: this thread as a participant, registered if it is not yet,
  * and inside from now until kn_thread_done. NULL: *error is -EINVAL (no family), -EBUSY (a signal
@@ -16,12 +27,8 @@ struct kn_thread *kn_thread_begin(int *error);
  */
 KN_INLINE struct kn_thread *kn_thread_enter(int *error)
 {
-    struct kn_thread *t = &kn_thread;
-    if (kn_unlikely(!kn_thread_ready(t)))
-        return kn_thread_begin(error);
-    t->inside = t->generation;
-    kn_compiler_barrier();
-    return t;
+    struct kn_thread *t = kn_thread_enter_ready();
+    return kn_likely(t) ? t : kn_thread_begin(error);
 }
 
 /* The last line of every public call. */

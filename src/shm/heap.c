@@ -119,12 +119,30 @@ static int verify(const void *block, struct place *place)
     return error ? find_failed(block, error == -EALREADY ? KN_UNIT_FREE : KN_UNIT_TABLE) : 0;
 }
 
-void *kin_alloc(size_t size)
+/* kin_alloc, whatever the size is and whoever calls. */
+static KN_NOINLINE void *alloc_slowly(size_t size)
 {
     int error = 0;
     struct kn_thread *t = kn_thread_enter(&error);
     void *block = kn_likely(t) ? take(t, size, &error) : NULL;
     return finish(t, block, error);
+}
+
+/* The common case first, without a call: a thread that is known, a slab of its own with room. */
+void *kin_alloc(size_t size)
+{
+    struct kn_thread *t = size <= KN_LARGEST_COMPUTED ? kn_thread_enter_ready() : NULL;
+    if (kn_likely(t)) {
+        struct kn_slab *slab = t->self->cache[kn_class_computed(size)].current;
+        if (kn_likely(slab && slab->free)) {
+            void *block = kn_slab_take_own(t, slab);
+            kn_intend(t, NULL);
+            kn_thread_done(t);
+            return block;
+        }
+        kn_thread_done(t);
+    }
+    return alloc_slowly(size);
 }
 
 void *kin_calloc(size_t count, size_t size)
@@ -194,7 +212,8 @@ void *kin_realloc(void *old, size_t size)
     return finish(t, block, error);
 }
 
-int kin_free(void *block)
+/* kin_free, whatever it is and whosever. */
+static KN_NOINLINE int free_slowly(void *block)
 {
     int error = 0;
     struct place place;
@@ -208,6 +227,24 @@ int kin_free(void *block)
         kn_trim_sometimes(t);
     kn_thread_done(t);
     return error;
+}
+
+/*
+ * The common case first, without a call: a block of a slab of the thread's own. Nothing is changed
+ * before all is found right, so the other way begins anew, and has the words for what is wrong.
+ */
+int kin_free(void *block)
+{
+    struct kn_thread *t = kn_thread_enter_ready();
+    if (kn_likely(t)) {
+        struct kn_slab *slab = kn_slab_own_around(t->id, block);
+        uint32_t index = kn_likely(slab) ? kn_slab_index(slab, block) : 0;
+        int given = kn_likely(slab && index < slab->count) && kn_slab_give_own(t, slab, index) == 0;
+        kn_thread_done(t);
+        if (kn_likely(given))
+            return 0;
+    }
+    return free_slowly(block);
 }
 
 int64_t kin_usable_size(const void *block)

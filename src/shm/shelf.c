@@ -48,11 +48,9 @@ static const struct {
 
 uint32_t kn_class_of(size_t size)
 {
-    if (size <= 128)
-        return size <= 16 ? 0 : (uint32_t)(size + 15) / 16 - 1;
-    uint32_t class = 8;
-    if (size > 512)
-        class = size > 4080 ? 28 : 16;
+    if (size <= KN_LARGEST_COMPUTED)
+        return kn_class_computed(size);
+    uint32_t class = size > 4080 ? 28 : 20;
     while (classes[class].size < size)
         class ++;
     return class;
@@ -123,15 +121,6 @@ uint32_t kn_slab_recount(struct kn_slab *slab)
             atomic_load_explicit(&kn_slab_alloc(slab)[w], memory_order_relaxed));
     slab->free = slab->words * 64 - used;
     return slab->free;
-}
-
-struct kn_slab *kn_slab_at(uint32_t unit, uint64_t word)
-{
-    struct kn_slab *slab = kn_unit_address(unit);
-    return kn_word_kind(word) == KN_UNIT_SLAB && slab->magic == KN_SLAB_MAGIC &&
-                   slab->class < KN_CLASSES && slab->class == kn_word_class(word)
-               ? slab
-               : NULL;
 }
 
 /* ---- Shelves ---- */

@@ -38,9 +38,10 @@ struct kn_slab {
 
 enum kn_place { KN_PLACE_NONE, KN_PLACE_LIST, KN_PLACE_CURRENT };
 
-#define KN_SHELVED       UINT64_MAX
-#define KN_SLAB_MAGIC    0x62616c73u /* "slab" */
-#define KN_LARGEST_SMALL 32736u
+#define KN_SHELVED          UINT64_MAX
+#define KN_SLAB_MAGIC       0x62616c73u /* "slab" */
+#define KN_LARGEST_COMPUTED 1024u
+#define KN_LARGEST_SMALL    32736u
 
 /* The words of the remote bits begin on a line of their own. */
 KN_INLINE uint32_t kn_slab_stride(const struct kn_slab *slab)
@@ -79,6 +80,19 @@ KN_INLINE uint32_t kn_slab_index(const struct kn_slab *slab, const void *block)
 /* The class of a size up to KN_LARGEST_SMALL. */
 uint32_t kn_class_of(size_t size);
 
+/*
+ * The same up to KN_LARGEST_COMPUTED: steps of 16 bytes up to 128, then four steps to each power
+ * of two.
+ */
+KN_INLINE uint32_t kn_class_computed(size_t size)
+{
+    if (kn_likely(size <= 128))
+        return size <= 16 ? 0 : (uint32_t)(size - 1) / 16;
+    uint32_t last = (uint32_t)size - 1;
+    uint32_t power = 31 - (uint32_t)__builtin_clz(last);
+    return power * 4 + (last >> (power - 2)) - 24;
+}
+
 /* Bytes of a block of the class, and units of its slabs. */
 uint32_t kn_class_size(uint32_t class);
 uint32_t kn_class_units(uint32_t class);
@@ -93,7 +107,37 @@ uint32_t kn_slab_fold(struct kn_slab *slab);
 uint32_t kn_slab_recount(struct kn_slab *slab);
 
 /* The slab that this unit's run is, checked; NULL if it is none. */
-struct kn_slab *kn_slab_at(uint32_t unit, uint64_t word);
+KN_INLINE struct kn_slab *kn_slab_at(uint32_t unit, uint64_t word)
+{
+    struct kn_slab *slab = kn_unit_address(unit);
+    return kn_word_kind(word) == KN_UNIT_SLAB && slab->magic == KN_SLAB_MAGIC &&
+                   slab->class < KN_CLASSES && slab->class == kn_word_class(word)
+               ? slab
+               : NULL;
+}
+
+/*
+ * The slab that a pointer points into, if this thread owns it; else NULL. As the arena is aligned
+ * to units, the slab's address does not wait for what the words say.
+ */
+KN_INLINE struct kn_slab *kn_slab_own_around(kn_id self, const void *pointer)
+{
+    uint64_t unit = kn_arena_offset(pointer) >> KN_UNIT_SHIFT;
+    if (kn_unlikely(unit >= kn_units_end()))
+        return NULL;
+    const char *begin = (const char *)((uintptr_t)pointer & ~(uintptr_t)(KN_UNIT - 1));
+    uint64_t word = atomic_load_explicit(kn_unit_word((uint32_t)unit), memory_order_acquire);
+    if (kn_word_kind(word) == KN_UNIT_CONTINUED) {
+        uint32_t back = kn_word_length(word);
+        begin -= back * KN_UNIT;
+        word = atomic_load_explicit(kn_unit_word((uint32_t)unit - back), memory_order_acquire);
+    }
+    struct kn_slab *slab = (struct kn_slab *)(uintptr_t)begin;
+    return kn_word_kind(word) == KN_UNIT_SLAB &&
+                   atomic_load_explicit(&slab->owner, memory_order_acquire) == self
+               ? slab
+               : NULL;
+}
 
 /* ---- Under heap.lock ---- */
 

@@ -130,32 +130,14 @@ static KN_COLD struct kn_slab *refill(struct kn_thread *t, uint32_t class, int *
 void *kn_slab_take(struct kn_thread *t, uint32_t class, int *error)
 {
     struct kn_slab *slab = t->self->cache[class].current;
-    if (kn_unlikely(!slab || slab->free == 0)) {
+    if (kn_unlikely(!slab || slab->free == 0))
         slab = refill(t, class, error);
-        if (!slab)
-            return NULL;
-    }
-    _Atomic uint64_t *alloc = kn_slab_alloc(slab);
-    uint32_t w = slab->cursor;
-    uint64_t taken;
-    while ((taken = atomic_load_explicit(&alloc[w], memory_order_relaxed)) == UINT64_MAX)
-        w = w + 1 == slab->words ? 0 : w + 1;
-    slab->cursor = w;
-    uint32_t bit = (uint32_t)__builtin_ctzll(~taken);
-    void *block = kn_slab_block(slab, w * 64 + bit);
-    if (!KN_PLANT("slab-intent-late"))
-        kn_intend(t, block);
-    atomic_store_explicit(&alloc[w], taken | (uint64_t)1 << bit, memory_order_relaxed); /* commit */
-    slab->free--;
-    if (KN_PLANT("slab-intent-late"))
-        kn_intend(t, block);
-    return block;
+    return slab ? kn_slab_take_own(t, slab) : NULL;
 }
 
 /* ---- Freeing ---- */
 
-/* An own slab that is not the current one got room or became empty: into the list, or away. */
-static KN_COLD void rearrange(struct kn_thread *t, struct kn_slab *slab)
+KN_COLD void kn_slab_rearrange(struct kn_thread *t, struct kn_slab *slab)
 {
     struct kn_slab_cache *cache = &t->self->cache[slab->class];
     if (slab->free == slab->count && cache->partials > 1) {
@@ -174,22 +156,6 @@ static KN_COLD void rearrange(struct kn_thread *t, struct kn_slab *slab)
     settle(t, oldest);
 }
 
-static int give_own(struct kn_thread *t, struct kn_slab *slab, uint32_t word, uint64_t bit)
-{
-    _Atomic uint64_t *alloc = &kn_slab_alloc(slab)[word];
-    uint64_t taken = atomic_load_explicit(alloc, memory_order_relaxed);
-    uint64_t freed = atomic_load_explicit(&kn_slab_remote(slab)[word], memory_order_relaxed);
-    if (kn_unlikely(!(taken & bit) || (freed & bit)))
-        return -EALREADY;
-    atomic_store_explicit(alloc, taken & ~bit, memory_order_relaxed); /* commit */
-    slab->free++;
-    slab->cursor = word;
-    if (kn_unlikely(slab->place == KN_PLACE_NONE ||
-                    (slab->free == slab->count && slab->place == KN_PLACE_LIST)))
-        rearrange(t, slab);
-    return 0;
-}
-
 static int give_remote(struct kn_slab *slab, uint32_t word, uint64_t bit)
 {
     if (!(atomic_load_explicit(&kn_slab_alloc(slab)[word], memory_order_relaxed) & bit))
@@ -205,8 +171,6 @@ int kn_slab_give(struct kn_thread *t, struct kn_slab *slab, const void *block)
     uint32_t index = kn_slab_index(slab, block);
     if (kn_unlikely(index == slab->count))
         return -EINVAL;
-    uint32_t word = index / 64;
-    uint64_t bit = (uint64_t)1 << index % 64;
     uint64_t owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
     if (owner == 0) {
         int error = kn_slab_verify(slab, block);
@@ -219,7 +183,8 @@ int kn_slab_give(struct kn_thread *t, struct kn_slab *slab, const void *block)
             owner = t->id;
         }
     }
-    return owner == t->id ? give_own(t, slab, word, bit) : give_remote(slab, word, bit);
+    return owner == t->id ? kn_slab_give_own(t, slab, index)
+                          : give_remote(slab, index / 64, (uint64_t)1 << index % 64);
 }
 
 int kn_slab_verify(struct kn_slab *slab, const void *block)

@@ -45,7 +45,7 @@ static void store(uint32_t unit, uint64_t word)
 
 uint32_t kn_milliseconds(void)
 {
-    return (uint32_t)(kn_now() / 1000000);
+    return (uint32_t)(kn_now_coarse() / 1000000);
 }
 
 /* ---- Bins: caches of free runs by length ---- */

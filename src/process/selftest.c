@@ -76,10 +76,9 @@ enum stage {
 };
 
 /*
- * What caller, tester and subject of one row share. Each field has one writer: row, mutex and what
- * is private to the tester (page, pipe) are written before the subject is forked; word and error by
- * the subject before stage (release), and read after it (acquire). The tester's row is read by the
- * caller when the tester is gone.
+ * What caller, tester and subject of one row share. known is written before the tester is forked,
+ * mutex, page and pipe before the subject is; word and error by the subject before stage (release),
+ * and read after it (acquire); row by the tester, and read by the caller when the tester is gone.
  */
 struct trial {
     kin_selftest_result row;
@@ -88,7 +87,7 @@ struct trial {
     int error;
     _Atomic uint32_t *word; /* what the kernel is to mark */
     union kn_life life;
-    _Atomic uint32_t lock;
+    _Atomic uint32_t lock;    /* in no list: only pending */
     _Atomic uint32_t bell[2]; /* always 0: only slept on */
     pthread_mutex_t mutex;
     volatile uint32_t *page;
@@ -274,25 +273,10 @@ static int try_growth(struct trial *t)
 
 /* ---- The robust list ---- */
 
-static int make_mutex(pthread_mutex_t *mutex)
-{
-    pthread_mutexattr_t attributes;
-    int error = pthread_mutexattr_init(&attributes);
-    if (error)
-        return -error;
-    error = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    if (!error)
-        error = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    if (!error)
-        error = pthread_mutex_init(mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return -error;
-}
-
 static int try_list(struct trial *t)
 {
     /* musl has no list before the first robust lock. */
-    if (make_mutex(&t->mutex) == 0 && pthread_mutex_lock(&t->mutex) == 0)
+    if (kn_robust_mutex(&t->mutex) == 0 && pthread_mutex_lock(&t->mutex) == 0)
         pthread_mutex_unlock(&t->mutex);
     struct robust_list_head *head = NULL;
     size_t length = 0;
@@ -329,7 +313,7 @@ static int try_layout(struct trial *t)
     struct kn_robust robust;
     if (kn_robust_find(&robust, KN_ROBUST_NATIVE, NULL, &own) < 0)
         return say(t, 0, "no robust list to look at: robust mutexes serve in its place");
-    int error = make_mutex(&t->mutex);
+    int error = kn_robust_mutex(&t->mutex);
     if (error || pthread_mutex_lock(&t->mutex) != 0)
         return say(t, -ENOTSUP, "no robust mutex to look at (error %d)", -error);
     const char *wrong = wrong_place(&robust, &t->mutex);
@@ -355,7 +339,7 @@ static void hold_mutex(struct trial *t)
 
 static int try_mutex(struct trial *t)
 {
-    int error = make_mutex(&t->mutex);
+    int error = kn_robust_mutex(&t->mutex);
     pid_t pid = error ? error : start_subject(t, hold_mutex);
     if (pid < 0)
         return say(t, pid,
@@ -465,7 +449,7 @@ static int try_life(struct trial *t)
 
 static int try_life_among_mutexes(struct trial *t)
 {
-    int error = make_mutex(&t->mutex);
+    int error = kn_robust_mutex(&t->mutex);
     return judge_mark(t, error ? error : kill_and_wait(t, live_among_mutexes),
                       "a life word stays when a robust mutex linked before it is unlocked",
                       "unlocking a robust mutex drops the life word: deaths are seen after a "
@@ -481,8 +465,8 @@ static int try_pending(struct trial *t)
 }
 
 /*
- * Dies between a release and its wake. It may die only when the tester is asleep: so it moves the
- * sleeper from one futex to another until the kernel says that there was one to move.
+ * Dies between a release and its wake, when the tester is surely asleep: moving the sleepers of a
+ * word to the same word changes nothing, but tells how many there are.
  */
 static void die_before_wake(struct trial *t)
 {
@@ -490,30 +474,49 @@ static void die_before_wake(struct trial *t)
     forget_list(t);
     find_list(t, &robust);
     report(t, STAGE_READY);
-    while (KN_SYSTEM_6(KN_FUTEX, &t->bell[0], FUTEX_CMP_REQUEUE, 0, 1, &t->bell[1], 0) != 1)
+    while (KN_SYSTEM_6(KN_FUTEX, &t->lock, FUTEX_CMP_REQUEUE, 0, 1, &t->lock, FUTEX_WAITERS) != 1)
         sched_yield();
-    robust.head->list_op_pending = kn_robust_node(&t->bell[1], robust.futex_offset);
+    robust.head->list_op_pending = kn_robust_node(&t->lock, robust.futex_offset);
     kn_compiler_barrier();
+    atomic_store(&t->lock, 0);
     kill((pid_t)kn_getpid(), SIGKILL);
 }
 
-/* Sleeps on the first bell until a wake comes: 0, or -ETIMEDOUT. */
-static int sleep_on_bell(struct trial *t)
+/*
+ * Sleeps on the lock until its release is told: 0, -ETIMEDOUT, or -EAGAIN when this thread was not
+ * asleep at that moment after all (the kernel may wake and re-queue a sleeper for no reason).
+ */
+static int sleep_on_lock(struct trial *t)
 {
     int64_t end = kn_now() + PATIENCE;
     struct timespec deadline = kn_timespec(end);
-    while (kn_now() < end)
-        if (kn_futex_wait(&t->bell[0], 0, &deadline) == 0)
+    while (kn_now() < end) {
+        long answer = kn_futex_wait(&t->lock, FUTEX_WAITERS, &deadline);
+        if (answer == 0)
             return 0;
+        if (answer == -EAGAIN && atomic_load(&t->lock) == 0)
+            return -EAGAIN;
+    }
     return -ETIMEDOUT;
 }
 
-static int try_bell(struct trial *t)
+static int wake_once(struct trial *t)
 {
+    atomic_store(&t->stage, 0);
+    atomic_store(&t->lock, FUTEX_WAITERS);
     pid_t pid = start_subject(t, die_before_wake);
-    int answer = pid < 0 ? pid : sleep_on_bell(t);
-    if (pid > 0)
-        end_subject(pid);
+    if (pid < 0)
+        return pid;
+    int answer = sleep_on_lock(t);
+    end_subject(pid);
+    return answer;
+}
+
+static int try_wake(struct trial *t)
+{
+    int answer = -EAGAIN;
+    for (int i = 0; i < 5 && answer == -EAGAIN; i++)
+        answer = wake_once(t);
     return judge_mark(t, answer, "the kernel wakes a waiter in place of one killed before its wake",
                       "nobody wakes for one killed before its wake: waiters look again after a "
                       "second");
@@ -756,7 +759,7 @@ static const struct {
     { "life word", try_life },
     { "life word among mutexes", try_life_among_mutexes },
     { "pending word", try_pending },
-    { "pending wake", try_bell },
+    { "pending wake", try_wake },
     { "thread end", try_thread_end },
     { "thread id address", try_tid_address },
     { "lifeline", try_lifeline },

@@ -63,13 +63,11 @@ KN_INLINE void kn_event_wake(struct kn_event *event, int count)
 }
 
 /*
- * Who slept and found what it came for passes the baton: the waker that woke it cleared the
- * sleepers' bit for all, so it is set again for those who still sleep, and if there is more for
- * them, the next one is woken.
+ * Who slept and found what it came for passes the baton: one wake-up was for one sleeper, and if
+ * there is more, the next one is woken.
  */
 KN_INLINE void kn_event_pass(struct kn_event *event, int more)
 {
-    atomic_fetch_or_explicit(&event->word, KN_EVENT_SLEEPERS, memory_order_seq_cst);
     if (more)
         kn_event_wake(event, 1);
 }

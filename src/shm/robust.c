@@ -74,12 +74,14 @@ static long bring_list(struct robust_list_head **head, struct robust_list_head *
                        struct robust_list_head *own)
 {
 #if !defined(__GLIBC__)
-    if (!known) {
-        use_robust_mutex();
-        long answer = ask_kernel(head);
-        if (answer < 0 || *head)
-            return answer;
+    if (known) {
+        known->list.next = &known->list;
+        known->list_op_pending = NULL;
     }
+    use_robust_mutex();
+    long answer = ask_kernel(head);
+    if (answer < 0 || *head)
+        return answer;
 #endif
     *head = known ? known : own;
     (*head)->list.next = &(*head)->list;
@@ -122,7 +124,9 @@ int kn_robust_find(struct kn_robust *robust, enum kn_robust_mode wanted,
         if (error == 0)
             return 0;
     }
-    if (wanted == KN_ROBUST_MUTEX || wanted == KN_ROBUST_DEFAULT) {
+    /* Where the call does not even exist, mutexes would hang: their owners' deaths go unmarked. */
+    int missing = wanted == KN_ROBUST_DEFAULT && error == -ENOSYS;
+    if ((wanted == KN_ROBUST_MUTEX || wanted == KN_ROBUST_DEFAULT) && !missing) {
         error = use_robust_mutex();
         robust->mode = KN_ROBUST_MUTEX;
         if (error == 0)

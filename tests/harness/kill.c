@@ -41,6 +41,7 @@ static struct {
     int in_world;
 } * shared;
 static uint64_t *trace;
+static uint32_t *visit; /* how many times the trace came to that address, this one included */
 static void *cell;
 
 static const struct kill_case *current;
@@ -133,11 +134,22 @@ static void set_counter(pid_t pid, uint64_t address)
 }
 #endif
 
+/* One instruction on; a repeated string instruction is one. 0: the operation is over. */
+static int step(pid_t pid)
+{
+    uint64_t before = counter_of(pid);
+    do
+        if (!resume(pid, PTRACE_SINGLESTEP))
+            return 0;
+    while (counter_of(pid) == before);
+    return 1;
+}
+
 /* Steps over count instructions; 0: the operation was over before. */
 static int step_to(pid_t pid, long count)
 {
     for (long i = 0; i < count; i++)
-        if (!resume(pid, PTRACE_SINGLESTEP))
+        if (!step(pid))
             return 0;
     return 1;
 }
@@ -146,12 +158,10 @@ static int step_to(pid_t pid, long count)
  * Runs until instruction `index` of the trace is about to be executed. Returns 1; 0 when the run
  * does not follow the trace: then it is of no more use.
  */
-static int run_to(pid_t pid, long index)
+static int run_to_visit(pid_t pid, long index)
 {
     uint64_t address = trace[index];
-    long hits = 1;
-    for (long i = 0; i < index; i++)
-        hits += trace[i] == address;
+    long hits = visit[index];
     if (counter_of(pid) == address && --hits == 0)
         return 1;
     errno = 0;
@@ -161,14 +171,8 @@ static int run_to(pid_t pid, long index)
     long trap = (word & ~0xffl) | 0xcc;
     for (;;) {
         /* Off the address first, then the breakpoint goes in. */
-        if (counter_of(pid) == address && !resume(pid, PTRACE_SINGLESTEP))
+        if (counter_of(pid) == address && !step(pid))
             return 0;
-        if (counter_of(pid) == address) {
-            /* A repeated string instruction: still there. */
-            if (--hits == 0)
-                return 1;
-            continue;
-        }
         if (ptrace(PTRACE_POKETEXT, pid, address, trap) < 0)
             return 0;
         int stopped = resume(pid, PTRACE_CONT);
@@ -178,6 +182,43 @@ static int run_to(pid_t pid, long index)
         set_counter(pid, address);
         if (--hits == 0)
             return 1;
+    }
+}
+
+/*
+ * The same for any instruction: in a long loop the breakpoint would be hit again and again, so it
+ * goes to a place a little before that is seldom visited, and the rest is stepped.
+ */
+static int run_to(pid_t pid, long index)
+{
+    long best = index, cost = 3l * visit[index];
+    for (long before = 1; before <= index && before < cost; before++) {
+        long other = 3l * visit[index - before] + before;
+        if (other >= cost)
+            continue;
+        cost = other;
+        best = index - before;
+    }
+    if (best > 0 && !run_to_visit(pid, best))
+        return 0;
+    return step_to(pid, index - best);
+}
+
+/* Counts visits with a small hash table of addresses. */
+static void count_visits(long steps)
+{
+    enum { BUCKETS = 1 << 16 };
+    static struct {
+        uint64_t address;
+        uint32_t visits;
+    } table[BUCKETS];
+    memset(table, 0, sizeof table);
+    for (long i = 0; i <= steps; i++) {
+        uint32_t b = (uint32_t)((trace[i] * 0x9e3779b97f4a7c15u) >> 48);
+        while (table[b].address && table[b].address != trace[i])
+            b = (b + 1) % BUCKETS;
+        table[b].address = trace[i];
+        visit[i] = ++table[b].visits;
     }
 }
 
@@ -211,7 +252,7 @@ static void record(void)
     pid_t pid = start_victim();
     long steps = 0;
     trace[0] = counter_of(pid);
-    while (steps < MOST_STEPS && resume(pid, PTRACE_SINGLESTEP))
+    while (steps < MOST_STEPS && step(pid))
         trace[++steps] = counter_of(pid);
     kill_and_reap(pid);
     CHECK(steps < MOST_STEPS);
@@ -285,6 +326,7 @@ static long run_case(const struct kill_case *c, long sample)
         fprintf(stderr, "%s: the trace failed\n", c->name);
         return 1;
     }
+    count_visits(shared->steps);
     long steps = shared->steps, kills = 0, failed = 0, known = 0;
     long most = sample ? sample : steps + 1 <= EVERY_UP_TO ? steps + 1 : SAMPLE;
     int every = steps + 1 <= most;
@@ -360,6 +402,7 @@ int kill_main(const struct kill_case *cases, int argc, char **argv)
 #endif
     shared = make_shared(sizeof *shared);
     trace = make_shared((MOST_STEPS + 1) * sizeof *trace);
+    visit = make_shared((MOST_STEPS + 1) * sizeof *visit);
     cell = make_shared(KILL_CELL_BYTES);
     pin_to_one_processor();
     for (const struct kill_case *c = cases; c->name; c++) {

@@ -70,6 +70,8 @@ struct shared {
 
 static struct shared *shared; /* the same address in every process */
 
+static _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 static _Noreturn void fail(const char *format, ...)
 {
     va_list arguments;

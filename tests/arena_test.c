@@ -186,7 +186,7 @@ static void file_size_limit_at_start(void)
     CHECK_EQUAL(open_descriptors(), before);
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !KIN_TEST_ASAN
 static void address_space_limit(void)
 {
     set_limit(RLIMIT_AS, 5 * (rlim_t)1024 * MIB);
@@ -397,7 +397,7 @@ static const struct test_case cases[] = {
     { "bad options", bad_options },
     { "file size limit", file_size_limit },
     { "file size limit at start", file_size_limit_at_start },
-#if !defined(__SANITIZE_ADDRESS__)
+#if !KIN_TEST_ASAN
     { "address space limit", address_space_limit },
     { "address space too small", address_space_too_small },
     { "asked size is not halved", asked_size_is_not_halved },
@@ -407,7 +407,7 @@ static const struct test_case cases[] = {
     { "without /dev/shm", without_dev_shm },
     { "locked memory", locked_memory },
     { "touch beyond the end", touch_beyond },
-#if !defined(__SANITIZE_ADDRESS__)
+#if !KIN_TEST_ASAN
     { "core dump", core_dump },
 #endif
     { NULL, NULL },

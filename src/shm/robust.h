@@ -52,13 +52,13 @@ int kn_robust_mutex(pthread_mutex_t *mutex);
 /* The address that the kernel computes a word from: what list_op_pending must hold for it. */
 KN_INLINE struct robust_list *kn_robust_node(const void *word, int32_t futex_offset)
 {
-    return (struct robust_list *)((char *)(uintptr_t)word - futex_offset);
+    return (struct robust_list *)((uintptr_t)word - (uintptr_t)(intptr_t)futex_offset);
 }
 
 /* The life word, wherever this C library's layout has it. */
 KN_INLINE _Atomic uint32_t *kn_life_word(union kn_life *life, int32_t futex_offset)
 {
-    return (_Atomic uint32_t *)((char *)&life->next + futex_offset);
+    return (_Atomic uint32_t *)((uintptr_t)&life->next + (uintptr_t)(intptr_t)futex_offset);
 }
 
 /* Links a life word that is claimed already as the newest node; the caller set pending. */

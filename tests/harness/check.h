@@ -19,6 +19,18 @@
 
 #define SKIPPED 77
 
+/* AddressSanitizer takes terabytes of address space, and dies by its own report. */
+#if defined(__SANITIZE_ADDRESS__)
+#define KIN_TEST_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KIN_TEST_ASAN 1
+#endif
+#endif
+#if !defined(KIN_TEST_ASAN)
+#define KIN_TEST_ASAN 0
+#endif
+
 static inline void check_failed(const char *file, int line, const char *what, const char *words)
 {
     fprintf(stderr, "%s:%d: does not hold: %s%s%s\n", file, line, what, *words ? ": " : "", words);

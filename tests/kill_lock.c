@@ -14,6 +14,7 @@
 #include <shm/event.h>
 #include <shm/lock.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 /* What the victims work on, in the arena: two counters that are equal outside the section. */
@@ -80,6 +81,7 @@ static void go_on(void)
 static void wait_for_lock(int number)
 {
     (void)number;
+    prctl(PR_SET_PDEATHSIG, 0); /* its parent is the victim */
     (void)self();
     section();
     atomic_fetch_add(&object->got, 1);

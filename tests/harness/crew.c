@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -56,11 +57,23 @@ int kill_and_reap(pid_t pid)
     return reap(pid);
 }
 
-pid_t fork_worker(void (*work)(int number), int number)
+/* A test that fails or is killed leaves nobody behind, who might hold its output open for ever. */
+static pid_t fork_child(void)
 {
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     CHECK(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+    }
+    return pid;
+}
+
+pid_t fork_worker(void (*work)(int number), int number)
+{
+    pid_t pid = fork_child();
     if (pid == 0) {
         work(number);
         fflush(NULL);
@@ -135,9 +148,7 @@ int open_descriptors(void)
 
 int in_child(void (*work)(void))
 {
-    fflush(NULL);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
+    pid_t pid = fork_child();
     if (pid == 0) {
         work();
         fflush(NULL);

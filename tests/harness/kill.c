@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -232,6 +233,8 @@ static int in_world(void (*act)(void))
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         signal(SIGALRM, hung);
         alarm(WORLD_SECONDS);
         shared->in_world = 1;
@@ -242,7 +245,22 @@ static int in_world(void (*act)(void))
         fflush(NULL);
         _exit(0);
     }
+    /* A world that failed may leave processes asleep; its number is taken until it is collected. */
+    siginfo_t ended;
+    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0)
+        CHECK(errno == EINTR);
+    kill(-pid, SIGKILL);
     return reap(pid);
+}
+
+/* The survivor's part. Nobody may have been saved only by its own clock. */
+static void go_on(void)
+{
+    shared->state = current->state ? current->state() : 0;
+    current->verify();
+    CHECK(kin_heap_check() == 0);
+    if (kn_process.mode == KN_ROBUST_NATIVE)
+        CHECK_EQUAL(atomic_load(&kn_process.header->rescues), 0);
 }
 
 /* Steps through the whole operation and writes the trace. */
@@ -257,16 +275,7 @@ static void record(void)
     kill_and_reap(pid);
     CHECK(steps < MOST_STEPS);
     shared->steps = steps;
-}
-
-/* The survivor's part. Nobody may have been saved only by its own clock. */
-static void go_on(void)
-{
-    shared->state = current->state ? current->state() : 0;
-    current->verify();
-    CHECK(kin_heap_check() == 0);
-    if (kn_process.mode == KN_ROBUST_NATIVE)
-        CHECK_EQUAL(atomic_load(&kn_process.header->rescues), 0);
+    go_on();
 }
 
 /* Lets a victim come to the place and kills it there; the world goes on. */

@@ -297,33 +297,26 @@ static void call_kin(int signal)
         abort();
 }
 
-static void *disturb(void *target)
-{
-    while (atomic_load(&ready)) {
-        pthread_kill(*(pthread_t *)target, SIGUSR1);
-        for (volatile int i = 0; i < 500; i++)
-            ;
-    }
-    return NULL;
-}
-
 /* A handler that calls kin at any instruction of kin: it is served, or answered -EBUSY. */
 static void in_a_handler(void)
 {
     begin();
     signal(SIGUSR1, call_kin);
-    pthread_t thread, self = pthread_self();
+    /* A clock of its own: it disturbs also where the machine is too busy for another thread. */
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+    struct itimerspec often = { { 0, 30000 }, { 0, 30000 } };
+    timer_t timer;
     char *held[64] = { NULL };
-    atomic_store(&ready, 1);
-    CHECK(pthread_create(&thread, NULL, disturb, &self) == 0);
+    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    CHECK(timer_settime(timer, 0, &often, NULL) == 0);
     for (long i = 0; i < 300000 || interrupted < 1000 || refused < 5; i++) {
         int slot = i % 64;
         CHECK(kin_free(held[slot]) == 0);
         held[slot] = kin_alloc((size_t)(i * 37 % 900));
         CHECK(held[slot] != NULL);
     }
-    atomic_store(&ready, 0);
-    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(timer_delete(timer) == 0);
+    signal(SIGUSR1, SIG_IGN);
     printf("    %d handlers, %d answered -EBUSY\n", (int)interrupted, (int)refused);
     for (int slot = 0; slot < 64; slot++)
         CHECK(kin_free(held[slot]) == 0);
@@ -353,6 +346,15 @@ static void handler_in_a_section(void)
     t->robust->list_op_pending = &t->robust->list; /* as pthread_mutex_lock has it */
     CHECK_EQUAL(kin_family_size(), -EBUSY);
     t->robust->list_op_pending = NULL;
+    CHECK_EQUAL(kin_free(lock), 0);
+
+    /* The same in a thread that kin does not know yet. */
+    kn_thread_leave();
+    t->robust->list_op_pending = &t->robust->list;
+    CHECK_EQUAL(kin_family_size(), -EBUSY);
+    CHECK(t->robust->list_op_pending == &t->robust->list);
+    t->robust->list_op_pending = NULL;
+    CHECK_EQUAL(kin_family_size(), 1);
 }
 
 /* ---- the life word among the C library's robust mutexes ---- */

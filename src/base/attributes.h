@@ -48,9 +48,12 @@
 
 /* What must hold at this place cites its number in doc/invariants.md. Debug builds stop there. */
 #if defined(KIN_DEBUG_BUILD)
-#define kn_invariant(number, condition) ((condition) ? (void)0 : __builtin_trap())
+void kn_broken(const char *number, const char *condition, const char *file, int line)
+    __attribute__((noreturn, cold));
+#define kn_assert(number, condition)                                                               \
+    ((condition) ? (void)0 : kn_broken(number, #condition, __FILE__, __LINE__))
 #else
-#define kn_invariant(number, condition) ((void)sizeof(condition))
+#define kn_assert(number, condition) ((void)sizeof(condition))
 #endif
 
 #if defined(KIN_PLANTED_BUGS)

@@ -10,9 +10,12 @@
  */
 #include <base/error.h>
 
+#include <base/attributes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static __thread char words[sizeof(((kin_error *)0)->text)];
 
@@ -29,6 +32,17 @@ const char *kn_error_text(void)
 {
     return words;
 }
+
+#if defined(KIN_DEBUG_BUILD)
+void kn_broken(const char *number, const char *condition, const char *file, int line)
+{
+    char text[400];
+    int n = snprintf(text, sizeof text, "kin: %s:%d: %s does not hold: %s\n", file, line, number,
+                     condition);
+    (void)!write(STDERR_FILENO, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    abort();
+}
+#endif
 
 int kn_error_give(kin_error *error, int code)
 {

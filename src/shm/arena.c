@@ -424,6 +424,7 @@ int kn_arena_grow(struct kn_thread *t, uint64_t length)
             error = allocate(kn_process.fd, end, step);
         if (error)
             break;
+        kn_assert("A2", atomic_load(&header->file_end) == end);
         kn_budget_spent(step);
         atomic_store_explicit(&header->file_end, end + step, memory_order_release);
         if (KN_PLANT("grow-length-first"))
@@ -437,6 +438,7 @@ int kn_arena_grow(struct kn_thread *t, uint64_t length)
 int kn_arena_recommit(struct kn_thread *t, uint64_t offset, uint64_t length)
 {
     int error = 0;
+    kn_assert("A2", offset + length <= atomic_load(&kn_process.header->file_end));
     for (uint64_t done = 0; error == 0 && done < length; done += KN_COMMIT_STEP) {
         uint64_t step = length - done < KN_COMMIT_STEP ? length - done : KN_COMMIT_STEP;
         (void)kn_lock_acquire(t, &kn_process.header->grow_lock);
@@ -451,6 +453,7 @@ int kn_arena_recommit(struct kn_thread *t, uint64_t offset, uint64_t length)
 
 int kn_arena_punch(uint64_t offset, uint64_t length)
 {
+    kn_assert("A2", offset + length <= atomic_load(&kn_process.header->file_end));
     return (int)KN_SYSTEM_4(KN_FALLOCATE, kn_process.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                             offset, length);
 }

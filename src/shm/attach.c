@@ -157,6 +157,12 @@ static int join_members(struct kn_thread *t)
     return error;
 }
 
+static KN_COLD int busy(void)
+{
+    return kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the locking "
+                           "of a robust mutex: do it after the handler");
+}
+
 /* Finds the list and a slot. 0, or -errno and nothing is held. */
 static int claim_slot(struct kn_thread *t)
 {
@@ -167,6 +173,13 @@ static int claim_slot(struct kn_thread *t)
     int error = kn_robust_find(&robust, kn_process.mode, known, &own);
     if (error)
         return error;
+    /*
+     * A handler that interrupted the C library at a robust mutex; or what the parent was about
+     * when its handler forked, which means nothing here.
+     */
+    if (robust.head->list_op_pending && t->generation == KN_NO_GENERATION)
+        return busy();
+    robust.head->list_op_pending = NULL;
     t->robust = robust.head;
     t->tid = kn_gettid();
     int dead = 0;
@@ -176,6 +189,8 @@ static int claim_slot(struct kn_thread *t)
             return error;
     }
     t->id = kn_id_make(t->self->slot, atomic_load(&t->self->generation));
+    kn_assert("P2", kn_id_generation(t->id) != 0 && kn_id_alive(header, t->id));
+    kn_assert("S1", t->self->condemned == 0);
     atomic_store(&t->self->intent, 0);
     memset(t->self->cache, 0, sizeof t->self->cache);
     t->generation = *kn_process.generation;
@@ -197,8 +212,7 @@ KN_COLD struct kn_thread *kn_thread_begin(int *error)
         renew_process();
     uint32_t generation = *kn_process.generation;
     if (t->inside == generation || t->generation == generation) {
-        *error = kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the "
-                                 "locking of a robust mutex: do it after the handler");
+        *error = busy();
         return NULL;
     }
     t->inside = generation;

@@ -25,6 +25,7 @@
 
 int kn_event_sleep(struct kn_event *event, uint32_t seen, int64_t until)
 {
+    kn_assert("E1", seen & KN_EVENT_SLEEPERS);
     int64_t now = kn_now();
     if (now >= until)
         return -ETIMEDOUT;
@@ -50,6 +51,7 @@ static void wake(struct kn_event *event, int count, uint32_t seen)
 
 KN_COLD void kn_event_wake_sleepers(struct kn_event *event, int count)
 {
+    kn_assert("E1", count > 0);
     uint32_t seen = atomic_fetch_add_explicit(&event->word, KN_EVENT_STEP, memory_order_seq_cst) +
                     KN_EVENT_STEP;
     if (seen & KN_EVENT_SLEEPERS)

@@ -27,6 +27,7 @@ struct place {
 /* The end of a call that hands a pointer out: the block is the caller's, or NULL and errno. */
 KN_INLINE void *finish(struct kn_thread *t, void *block, int error)
 {
+    kn_assert("L4", !t || t->robust->list_op_pending == NULL);
     if (kn_likely(block))
         kn_intend(t, NULL);
     if (kn_likely(t))

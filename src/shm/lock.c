@@ -44,6 +44,8 @@ void __tsan_acquire(void *address);
 static int take(struct kn_thread *t, struct kn_lock *lock, uint32_t seen, uint32_t waiters,
                 int *died)
 {
+    kn_assert("L1", t->robust->list_op_pending != NULL);
+    kn_assert("L1", (seen & FUTEX_TID_MASK) == 0);
     uint32_t mine = t->tid | (seen & FUTEX_WAITERS) | waiters;
     if (!atomic_compare_exchange_strong_explicit(&lock->word, &seen, mine, memory_order_acquire,
                                                  memory_order_relaxed))
@@ -122,12 +124,14 @@ KN_COLD int kn_lock_acquire_otherwise(struct kn_thread *t, struct kn_lock *lock)
     if (pthread_mutex_lock(stripe) == EOWNERDEAD)
         pthread_mutex_consistent(stripe);
     int died = atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
+    kn_assert("L4", !kn_lock_is_ours(t, lock));
     atomic_store_explicit(&lock->word, t->tid, memory_order_relaxed);
     return died;
 }
 
 KN_COLD void kn_lock_release_otherwise(struct kn_thread *t, struct kn_lock *lock)
 {
+    kn_assert("L1", kn_lock_is_ours(t, lock));
     atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
     pthread_mutex_unlock(stripe_of(lock));
     (void)t;

@@ -16,6 +16,12 @@ void kn_lock_wake(struct kn_lock *lock);
 int kn_lock_acquire_otherwise(struct kn_thread *t, struct kn_lock *lock);
 void kn_lock_release_otherwise(struct kn_thread *t, struct kn_lock *lock);
 
+/* For assertions: does this thread hold the lock? */
+KN_INLINE int kn_lock_is_ours(const struct kn_thread *t, const struct kn_lock *lock)
+{
+    return (atomic_load_explicit(&lock->word, memory_order_relaxed) & FUTEX_TID_MASK) == t->tid;
+}
+
 /*
  * Takes the lock, waiting as long as a live holder keeps it. Returns 0, or 1 when the last holder
  * died inside: the caller must repair what the lock protects before anything else. If it dies in
@@ -28,6 +34,7 @@ KN_INLINE int kn_lock_acquire(struct kn_thread *t, struct kn_lock *lock)
 {
     if (kn_unlikely(kn_process.mode == KN_ROBUST_MUTEX))
         return kn_lock_acquire_otherwise(t, lock);
+    kn_assert("L4", t->robust->list_op_pending == NULL);
     if (!KN_PLANT("lock-unnamed"))
         t->robust->list_op_pending = kn_robust_node(&lock->word, kn_process.futex_offset);
     kn_compiler_barrier();
@@ -46,6 +53,7 @@ KN_INLINE void kn_lock_release(struct kn_thread *t, struct kn_lock *lock)
         kn_lock_release_otherwise(t, lock);
         return;
     }
+    kn_assert("L1", kn_lock_is_ours(t, lock));
     if (KN_PLANT("lock-name-dropped-early"))
         t->robust->list_op_pending = NULL;
     uint32_t last = atomic_exchange_explicit(&lock->word, 0, memory_order_release);

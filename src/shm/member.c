@@ -27,6 +27,7 @@ struct kn_member *kn_member_at(const struct kn_header *header, uint32_t index)
 
 int32_t kn_member_claim(struct kn_header *header, kn_id claimant)
 {
+    kn_assert("M1", claimant != 0);
     for (uint32_t index = 0;; index++) {
         struct kn_member *member = kn_member_at(header, index);
         if (!member)
@@ -59,6 +60,7 @@ static void release(struct kn_member *member)
 void kn_member_leave(struct kn_header *header, int32_t index)
 {
     struct kn_member *member = index < 0 ? NULL : kn_member_at(header, (uint32_t)index);
+    kn_assert("M2", !member || atomic_load(&member->pid) == kn_getpid());
     if (member)
         release(member);
 }

@@ -146,6 +146,8 @@ static int claim_by_word(struct kn_header *header, const struct kn_robust *robus
                          struct kn_participant *p, uint32_t tid, uint32_t expected)
 {
     _Atomic uint32_t *word = word_of(header, p);
+    kn_assert("L4", robust->head->list_op_pending == NULL);
+    kn_assert("P1", (expected & FUTEX_TID_MASK) == 0);
     robust->head->list_op_pending = kn_robust_node(word, robust->futex_offset);
     if (KN_PLANT("claim-unnamed"))
         robust->head->list_op_pending = NULL;
@@ -233,6 +235,7 @@ struct kn_participant *kn_participant_claim_vestibule(struct kn_header *header,
 static void next_generation(struct kn_participant *p)
 {
     uint32_t next = atomic_load_explicit(&p->generation, memory_order_relaxed) + 1;
+    kn_assert("P2", next != 1);
     atomic_store_explicit(&p->generation, next ? next : 1, memory_order_release);
 }
 
@@ -247,6 +250,8 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
         return;
     }
     _Atomic uint32_t *word = word_of(header, p);
+    kn_assert("L4", robust->head->list_op_pending == NULL);
+    kn_assert("P1", (atomic_load(word) & FUTEX_TID_MASK) == atomic_load(&p->tid));
     robust->head->list_op_pending = kn_robust_node(word, robust->futex_offset);
     kn_compiler_barrier();
     kn_robust_unlink(robust->head, &p->life);
@@ -261,6 +266,8 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
 
 void kn_participant_bury(struct kn_header *header, struct kn_participant *p)
 {
+    kn_assert("S2", p->condemned);
+    kn_assert("S1", atomic_load(&p->intent) == 0 || KN_PLANT("sweep-no-intent"));
     /* A burial that was cut short begins again; nothing bears the generation that it counts past. */
     next_generation(p);
     p->condemned = 0;

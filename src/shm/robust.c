@@ -144,6 +144,7 @@ int kn_robust_find(struct kn_robust *robust, enum kn_robust_mode wanted,
 
 void kn_robust_link(struct robust_list_head *head, union kn_life *life)
 {
+    kn_assert("P1", head->list_op_pending == &life->next);
     struct robust_list *node = &life->next;
     struct robust_list *first = head->list.next;
     node->next = first;
@@ -156,6 +157,8 @@ void kn_robust_link(struct robust_list_head *head, union kn_life *life)
 
 void kn_robust_unlink(struct robust_list_head *head, union kn_life *life)
 {
+    kn_assert("P1", head->list_op_pending == &life->next);
+    kn_assert("P1", life->previous->next == &life->next);
     struct robust_list *next = life->next.next;
     life->previous->next = next;
     kn_compiler_barrier();

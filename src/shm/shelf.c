@@ -74,6 +74,7 @@ void kn_slab_format(struct kn_slab *slab, uint32_t class, kn_id owner)
     uint32_t words = (bytes / size + 63) / 64;
     uint32_t stride = (words + 7) / 8 * 8;
     uint32_t first = (uint32_t)KN_ROUND_UP(sizeof *slab + 2ul * stride * 8, 16);
+    kn_assert("H4", class < KN_CLASSES && ((uintptr_t)slab & (KN_UNIT - 1)) == 0);
     slab->magic = KN_SLAB_MAGIC;
     slab->class = class;
     slab->size = size;
@@ -81,6 +82,7 @@ void kn_slab_format(struct kn_slab *slab, uint32_t class, kn_id owner)
     slab->first = first;
     slab->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
     slab->words = words;
+    kn_assert("H4", slab->count > 0 && slab->count <= words * 64);
     slab->free = slab->count;
     slab->cursor = 0;
     slab->place = KN_PLACE_NONE;
@@ -95,6 +97,7 @@ void kn_slab_format(struct kn_slab *slab, uint32_t class, kn_id owner)
 uint32_t kn_slab_fold(struct kn_slab *slab)
 {
     _Atomic uint64_t *alloc = kn_slab_alloc(slab), *remote = kn_slab_remote(slab);
+    kn_assert("H4", slab->magic == KN_SLAB_MAGIC);
     for (uint32_t w = 0; w < slab->words; w++) {
         uint64_t freed = atomic_load_explicit(&remote[w], memory_order_acquire);
         if (!freed)
@@ -108,6 +111,7 @@ uint32_t kn_slab_fold(struct kn_slab *slab)
         slab->free += (uint32_t)__builtin_popcountll(was & freed);
         slab->cursor = w;
     }
+    kn_assert("H5", slab->free <= slab->count);
     return slab->free;
 }
 
@@ -129,6 +133,7 @@ static void shelve(struct kn_slab *slab)
 {
     struct kn_heap *heap = &kn_process.header->heap;
     struct kn_slab *first = heap->shelf[slab->class];
+    kn_assert("H4", slab->free > 0 && slab->place == KN_PLACE_NONE);
     slab->previous = NULL;
     slab->next = first;
     if (first)
@@ -141,6 +146,9 @@ static void shelve(struct kn_slab *slab)
 static void unshelve(struct kn_slab *slab)
 {
     struct kn_heap *heap = &kn_process.header->heap;
+    kn_assert("H4", slab->owner == KN_SHELVED && heap->on_shelf[slab->class] > 0);
+    kn_assert("H4",
+              slab->previous ? slab->previous->next == slab : heap->shelf[slab->class] == slab);
     if (slab->previous)
         slab->previous->next = slab->next;
     else
@@ -165,6 +173,7 @@ struct kn_slab *kn_shelf_take(uint32_t class, kn_id owner)
 uint32_t kn_slab_settle(struct kn_slab *slab)
 {
     uint32_t free = kn_slab_recount(slab);
+    kn_assert("H4", slab->owner != KN_SHELVED);
     if (free == slab->count)
         return kn_run_give(kn_unit_of(slab));
     if (free > 0)

@@ -44,6 +44,7 @@ static void list_add(struct kn_slab_cache *cache, struct kn_slab *slab)
 
 static void list_remove(struct kn_slab_cache *cache, struct kn_slab *slab)
 {
+    kn_assert("H4", slab->place == KN_PLACE_LIST && cache->partials > 0);
     if (slab->previous)
         slab->previous->next = slab->next;
     else
@@ -68,6 +69,7 @@ static void settle(struct kn_thread *t, struct kn_slab *slab)
 /* Lets a full slab go. 1: it got room at the last moment and is still ours. */
 static int let_go(struct kn_thread *t, struct kn_slab *slab)
 {
+    kn_assert("H4", slab->owner == t->id && slab->place == KN_PLACE_CURRENT);
     if (kn_slab_fold(slab) > 0)
         return 1;
     slab->place = KN_PLACE_NONE;
@@ -93,6 +95,7 @@ static struct kn_slab *fresh_slab(struct kn_thread *t, uint32_t class, int *erro
     kn_heap_unlock(t);
     if (slab)
         return slab;
+    kn_assert("H6", t->self->intent == 0);
     uint32_t units = kn_class_units(class);
     slab = kn_supply(t, units, error);
     if (!slab)

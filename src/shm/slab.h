@@ -31,6 +31,7 @@ KN_INLINE void *kn_slab_take_own(struct kn_thread *t, struct kn_slab *slab)
 {
     _Atomic uint64_t *alloc = kn_slab_alloc(slab);
     uint32_t w = slab->cursor;
+    kn_assert("H4", slab->owner == t->id && slab->free > 0);
     uint64_t taken = atomic_load_explicit(&alloc[w], memory_order_relaxed);
     if (kn_unlikely(taken == UINT64_MAX)) {
         do
@@ -60,6 +61,7 @@ KN_INLINE int kn_slab_give_own(struct kn_thread *t, struct kn_slab *slab, uint32
         return -EALREADY;
     atomic_store_explicit(alloc, taken & ~bit, memory_order_relaxed); /* commit */
     uint32_t free = ++slab->free;
+    kn_assert("H5", slab->owner == t->id && free <= slab->count);
     slab->cursor = index / 64;
     if (kn_unlikely(slab->place == KN_PLACE_NONE ||
                     (free == slab->count && slab->place == KN_PLACE_LIST)))

@@ -66,6 +66,7 @@ static int fill_holes(struct kn_thread *t, uint32_t unit, uint64_t n)
         kn_intend(t, NULL);
         return error;
     }
+    kn_assert("H6", t->self->intent == (uint64_t)(uintptr_t)kn_unit_address(unit));
     kn_heap_lock(t);
     kn_run_mark(unit, load(unit) & ~KN_PAGES);
     kn_heap_unlock(t);
@@ -92,6 +93,7 @@ void *kn_supply(struct kn_thread *t, uint64_t n, int *error)
         *error = kn_fail(-ENOMEM, "no memory: a test wants it so");
         return NULL;
     }
+    kn_assert("H6", t->self->intent == 0);
     for (int attempt = 0;; attempt++) {
         *error = kn_heap_trusted();
         if (*error)
@@ -178,6 +180,7 @@ static int64_t trim_one(struct kn_thread *t, uint64_t least, uint32_t age)
         return 0;
 
     uint64_t offset = (uint64_t)unit << KN_UNIT_SHIFT, length = n << KN_UNIT_SHIFT, done = 0;
+    kn_assert("H6", t->self->intent == (uint64_t)(uintptr_t)kn_unit_address(unit));
     int error = 0;
     while (done < length && !error) {
         uint64_t step = length - done < KN_COMMIT_STEP ? length - done : KN_COMMIT_STEP;

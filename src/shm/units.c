@@ -25,12 +25,19 @@
 
 #include <base/clock.h>
 #include <errno.h>
+#include <shm/lock.h>
 #include <shm/member.h>
 #include <string.h>
 
 static struct kn_heap *heap(void)
 {
     return &kn_process.header->heap;
+}
+
+/* For assertions: all that follows belongs to the holder of the heap's lock. */
+static inline int lock_is_ours(void)
+{
+    return kn_lock_is_ours(&kn_thread, &heap()->lock);
 }
 
 static uint64_t load(uint32_t unit)
@@ -80,6 +87,8 @@ static uint32_t bin_of(uint64_t length)
 static void bin_add(uint32_t unit, uint64_t length)
 {
     struct kn_heap *h = heap();
+    kn_assert("H2",
+              load(unit) == (load(unit) & KN_PAGES) + kn_word_make(KN_UNIT_FREE, 0, length, 0));
     uint32_t bin = bin_of(length);
     uint32_t first = h->bin[bin];
     *previous_of(unit) = 0;
@@ -95,6 +104,8 @@ static void bin_remove(uint32_t unit, uint64_t length)
     struct kn_heap *h = heap();
     uint32_t bin = bin_of(length);
     uint32_t previous = *previous_of(unit), next = *next_of(unit);
+    kn_assert("H2", previous ? *next_of(previous) == unit : h->bin[bin] == unit);
+    kn_assert("H2", !next || *previous_of(next) == unit);
     if (previous)
         *next_of(previous) = next;
     else
@@ -180,6 +191,8 @@ uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word)
     uint64_t head = load(unit);
     uint64_t length = kn_word_length(head), pages = head & KN_PAGES;
     uint32_t age = age_of(unit, length);
+    kn_assert("L4", lock_is_ours());
+    kn_assert("H1", kn_word_kind(head) == KN_UNIT_FREE && n > 0 && length >= n);
     bin_remove(unit, length);
     if (length > n) {
         uint32_t rest = unit + (uint32_t)n;
@@ -203,6 +216,8 @@ uint32_t kn_run_take(uint64_t n, uint64_t word)
 
 void kn_run_mark(uint32_t unit, uint64_t word)
 {
+    kn_assert("L4", lock_is_ours());
+    kn_assert("H1", kn_word_length(word) == kn_word_length(load(unit)));
     store(unit, word);
 }
 
@@ -212,6 +227,8 @@ static void swallow(uint32_t first, uint32_t second)
     uint64_t left = load(first), right = load(second);
     uint64_t length = kn_word_length(left) + kn_word_length(right);
     uint64_t pages = left & KN_PAGES;
+    kn_assert("H1", first + kn_word_length(left) == second);
+    kn_assert("H1", kn_word_kind(left) == KN_UNIT_FREE && kn_word_kind(right) == KN_UNIT_FREE);
     if ((right & KN_PAGES) != pages)
         pages = KN_HOLES;
     store(first, kn_word_make(KN_UNIT_FREE, 0, length, 0) | pages); /* commit */
@@ -236,6 +253,9 @@ static int same_pages(uint32_t one, uint32_t other)
 uint32_t kn_run_give(uint32_t unit)
 {
     uint64_t head = load(unit), length = kn_word_length(head);
+    kn_assert("L4", lock_is_ours());
+    kn_assert("H1", kn_word_kind(head) >= KN_UNIT_LARGE && kn_word_kind(head) <= KN_UNIT_TABLE);
+    kn_assert("H1", length > 0 && unit + length <= kn_units_end());
     store(unit, kn_word_make(KN_UNIT_FREE, 0, length, 0) | (head & KN_PAGES)); /* commit */
     dress_free(unit, length, 1);
 
@@ -391,6 +411,7 @@ void kn_units_extend(void)
             place_leaf(area);
     uint64_t first;
     while ((first = kn_units_end()) < file_units) {
+        kn_assert("H3", first < file_units);
         uint64_t stop = (first / KN_AREA_UNITS + 1) * KN_AREA_UNITS;
         if (stop > file_units)
             stop = file_units;
@@ -476,6 +497,7 @@ int kn_runs_repair(void)
     memset(h->bin, 0, sizeof h->bin);
     memset(h->occupied_bins, 0, sizeof h->occupied_bins);
     uint64_t end = kn_units_end();
+    kn_assert("L4", lock_is_ours());
     int error = repair_heads(end);
     if (error)
         return error;
@@ -513,6 +535,7 @@ void kn_units_begin(void)
 {
     struct kn_header *header = kn_process.header;
     uint32_t header_units = header->header_bytes / KN_UNIT, unit = 0;
+    kn_assert("A1", header->base == (uint64_t)(uintptr_t)header);
     struct kn_leaf *leaf = kn_unit_address(header_units);
     atomic_store_explicit(&header->leaf[0], leaf, memory_order_relaxed);
     place(&unit, KN_TABLE_HEADER, header_units);
@@ -523,5 +546,6 @@ void kn_units_begin(void)
     atomic_store_explicit(&header->participants[0], participants, memory_order_release);
     struct kn_member *members = place(&unit, KN_TABLE_MEMBERS, kn_table_units(KN_TABLE_MEMBERS));
     atomic_store_explicit(&header->members[0], members, memory_order_release);
+    kn_assert("H3", unit * KN_UNIT <= atomic_load(&header->file_end));
     atomic_store_explicit(&heap()->units_end, unit, memory_order_release);
 }

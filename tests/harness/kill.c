@@ -393,7 +393,7 @@ int kill_main(const struct kill_case *cases, int argc, char **argv)
     const char *seed = getenv("KIN_TEST_SEED");
     const char *short_runs = getenv("KIN_KILL_SAMPLE");
     long sample = short_runs ? atol(short_runs) : 0, failed = 0;
-    int named = 0;
+    int named = 0, part = 0, parts = 1, number = 0;
     if (seed)
         random_state ^= strtoull(seed, NULL, 10) * 0x9e3779b97f4a7c15u;
     for (int i = 1; i < argc; i++) {
@@ -401,6 +401,8 @@ int kill_main(const struct kill_case *cases, int argc, char **argv)
             plant = argv[i] + 8;
         else if (strncmp(argv[i], "--sample=", 9) == 0)
             sample = atol(argv[i] + 9);
+        else if (sscanf(argv[i], "--part=%d/%d", &part, &parts) == 2)
+            CHECK(0 < part && part <= parts);
         else
             named = 1;
     }
@@ -415,7 +417,7 @@ int kill_main(const struct kill_case *cases, int argc, char **argv)
     cell = make_shared(KILL_CELL_BYTES);
     pin_to_one_processor();
     for (const struct kill_case *c = cases; c->name; c++) {
-        int wanted = !named;
+        int wanted = !named && number++ % parts == part % parts;
         for (int i = 1; i < argc; i++)
             wanted |= strcmp(argv[i], c->name) == 0;
         if (wanted)

@@ -311,6 +311,8 @@ static void in_a_handler(void)
     CHECK(timer_settime(timer, 0, &often, NULL) == 0);
     for (long i = 0; i < 300000 || interrupted < 1000 || refused < 5; i++) {
         int slot = i % 64;
+        if (i % 50 == 0)
+            kn_thread_leave(); /* the next call registers the thread anew, disturbed as well */
         CHECK(kin_free(held[slot]) == 0);
         held[slot] = kin_alloc((size_t)(i * 37 % 900));
         CHECK(held[slot] != NULL);

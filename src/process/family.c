@@ -11,6 +11,7 @@
 #include <process/family.h>
 
 #include <base/error.h>
+#include <base/local.h>
 #include <errno.h>
 #include <shm/attach.h>
 #include <shm/member.h>
@@ -45,6 +46,18 @@ static int check_options(const kin_options *options)
     return 0;
 }
 
+/* Registers the first thread of a process whose arena is there; without it, the arena goes. */
+static int begin_process(void)
+{
+    int error = kn_process_begin();
+    struct kn_thread *t = error ? NULL : kn_thread_begin(&error);
+    if (t)
+        kn_thread_done(t);
+    else
+        kn_arena_undo();
+    return error;
+}
+
 static int begin_family(const kin_options *options)
 {
     static struct robust_list_head unused;
@@ -60,15 +73,29 @@ static int begin_family(const kin_options *options)
     if (error)
         return error;
     kn_units_begin();
-    error = kn_process_begin();
-    struct kn_thread *t = error ? NULL : kn_thread_begin(&error);
-    if (!t) {
-        kn_arena_undo();
-        return error;
-    }
-    kn_thread_done(t);
-    kn_process.header->magic = KN_MAGIC; /* last: now it is an arena */
-    return 0;
+    error = begin_process();
+    if (!error)
+        kn_process.header->magic = KN_MAGIC; /* last: now it is an arena */
+    return error;
+}
+
+/* There is a family: all that is left to do is to be a participant. */
+static int take_part(void)
+{
+    int error = 0;
+    struct kn_thread *t = kn_thread_enter(&error);
+    if (t)
+        kn_thread_done(t);
+    return t || error == -EBUSY ? 0 : error;
+}
+
+/* Held while the process's family comes or goes. */
+static struct kn_local_lock family_lock;
+
+static int busy(void)
+{
+    return kn_fail(-EBUSY, "called in a signal handler that interrupted kin_init or kin_fini: do "
+                           "it after the handler");
 }
 
 int kin_init(int *argc, char ***argv, const kin_options *options)
@@ -76,36 +103,27 @@ int kin_init(int *argc, char ***argv, const kin_options *options)
     (void)argc;
     (void)argv;
     kin_error *error = options ? options->error : NULL;
-    if (kn_process.header) {
-        int code;
-        struct kn_thread *t = kn_thread_enter(&code);
-        if (t)
-            kn_thread_done(t);
-        return t || code == -EBUSY ? 0 : kn_error_give(error, code);
-    }
-    int code = begin_family(options);
+    if (kn_local_acquire(&family_lock) < 0)
+        return kn_error_give(error, busy());
+    int code = kn_process.header ? take_part() : begin_family(options);
+    kn_local_release(&family_lock);
     return code < 0 ? kn_error_give(error, code) : 0;
 }
 
 int kn_family_join(int fd)
 {
+    if (kn_local_acquire(&family_lock) < 0)
+        return busy();
     int error = kn_arena_attach(fd);
-    if (error)
-        return error;
-    error = kn_process_begin();
-    struct kn_thread *t = error ? NULL : kn_thread_begin(&error);
-    if (t)
-        kn_thread_done(t);
-    else
-        kn_arena_undo();
+    if (!error)
+        error = begin_process();
+    kn_local_release(&family_lock);
     return error;
 }
 
-int kin_fini(void)
+static int end_family(void)
 {
     int error = 0;
-    if (!kn_process.header)
-        return 0;
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
@@ -115,6 +133,15 @@ int kin_fini(void)
     kn_process_end();
     kn_arena_forget();
     return 0;
+}
+
+int kin_fini(void)
+{
+    if (kn_local_acquire(&family_lock) < 0)
+        return busy();
+    int error = kn_process.header ? end_family() : 0;
+    kn_local_release(&family_lock);
+    return error;
 }
 
 /*

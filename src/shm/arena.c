@@ -52,10 +52,9 @@
 #define SMALLEST_WANTED (2 * KN_AREA) /* how little one may ask for */
 #define LARGEST_WANTED  (4096 * GIB)
 
-/* Before there is a family, no thread's generation equals the process's. */
-static volatile uint32_t no_generation = KN_NO_GENERATION - 1;
+static volatile uint32_t no_family = KN_NO_FAMILY;
 
-struct kn_process kn_process = { .fd = -1, .member = -1, .generation = &no_generation };
+struct kn_process kn_process = { .fd = -1, .member = -1, .generation = &no_family };
 KN_THREAD_LOCAL struct kn_thread kn_thread = { .generation = KN_NO_GENERATION };
 
 /* The sanitizers' own entry points: there when their runtime is in this process. */
@@ -395,7 +394,7 @@ void kn_arena_forget(void)
     kn_process.header = NULL;
     kn_process.fd = -1;
     kn_process.member = -1;
-    kn_process.generation = &no_generation;
+    kn_process.generation = &no_family;
 }
 
 int kn_arena_grow(struct kn_thread *t, uint64_t length)

@@ -22,6 +22,7 @@
 
 #include <base/clock.h>
 #include <base/error.h>
+#include <base/local.h>
 #include <base/system.h>
 #include <errno.h>
 #include <pthread.h>
@@ -41,25 +42,8 @@ static int key_made;
 static volatile uint32_t *fork_page;
 static uint32_t forks; /* copied by a fork, so the child counts on from it */
 
-/* Who is at work on this process's own state: its pid, so that a forked child finds it free. */
-static _Atomic uint32_t worker;
-
-static void work_begin(uint32_t pid)
-{
-    for (;;) {
-        uint32_t seen = atomic_load(&worker);
-        if (seen != pid && atomic_compare_exchange_strong(&worker, &seen, pid))
-            return;
-        struct timespec deadline = kn_timespec(kn_now() + KIN_MS(1));
-        kn_futex_wait(&worker, pid, &deadline);
-    }
-}
-
-static void work_end(void)
-{
-    atomic_store(&worker, 0);
-    kn_futex_wake(&worker, INT32_MAX);
-}
+/* Held to change what belongs to the whole process: its generation, its place among the members. */
+static struct kn_local_lock process_lock;
 
 static void wipe_in_child(void)
 {
@@ -102,17 +86,25 @@ void kn_process_end(void)
     *fork_page = ++forks;
 }
 
-/* In the child of a fork: this process is new, and its first thread to come here says so. */
-static void renew_process(void)
+static KN_COLD int busy(void)
 {
-    uint32_t pid = kn_getpid();
-    work_begin(pid);
+    return kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the locking "
+                           "of a robust mutex: do it after the handler");
+}
+
+/* In the child of a fork: this process is new, and its first thread to come here says so. */
+static int renew_process(void)
+{
+    int error = kn_local_acquire(&process_lock);
+    if (error)
+        return busy();
     if (*kn_process.generation == 0) {
-        kn_process.pid = pid;
+        kn_process.pid = kn_getpid();
         kn_process.member = -1;
         *fork_page = ++forks;
     }
-    work_end();
+    kn_local_release(&process_lock);
+    return 0;
 }
 
 /* The vestibule's holder may have died with a run in hand; who takes it over has it now. */
@@ -140,8 +132,9 @@ static int extend_from_vestibule(struct kn_thread *t, const struct kn_robust *ro
 
 static int join_members(struct kn_thread *t)
 {
-    int error = 0;
-    work_begin(kn_process.pid);
+    int error = kn_local_acquire(&process_lock);
+    if (error)
+        return busy();
     while (kn_process.member < 0 && !error) {
         int32_t index = kn_member_claim(kn_process.header, t->id);
         if (index < 0) {
@@ -153,14 +146,8 @@ static int join_members(struct kn_thread *t)
         if (index < 0)
             error = kn_table_extend(t, KN_TABLE_MEMBERS);
     }
-    work_end();
+    kn_local_release(&process_lock);
     return error;
-}
-
-static KN_COLD int busy(void)
-{
-    return kn_fail(-EBUSY, "called in a signal handler that interrupted a kin call, or the locking "
-                           "of a robust mutex: do it after the handler");
 }
 
 /* Finds the list and a slot. 0, or -errno and nothing is held. */
@@ -199,46 +186,9 @@ static int claim_slot(struct kn_thread *t)
     return 0;
 }
 
-KN_COLD struct kn_thread *kn_thread_begin(int *error)
+/* The reverse of enroll, inside as well. */
+static void leave(struct kn_thread *t)
 {
-    struct kn_thread *t = &kn_thread;
-    if (!kn_process.header) {
-        *error =
-            kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see that "
-                             "it succeeds");
-        return NULL;
-    }
-    if (*kn_process.generation == 0)
-        renew_process();
-    uint32_t generation = *kn_process.generation;
-    if (t->inside == generation || t->generation == generation) {
-        *error = busy();
-        return NULL;
-    }
-    t->inside = generation;
-    *error = claim_slot(t);
-    if (*error) {
-        t->inside = 0;
-        return NULL;
-    }
-    pthread_setspecific(end_of_thread, t);
-    if (kn_process.member < 0)
-        *error = join_members(t);
-    if (*error) {
-        t->inside = 0;
-        kn_thread_leave();
-        return NULL;
-    }
-    uint32_t member = (uint32_t)atomic_load(&kn_process.member);
-    atomic_store(&t->self->member, member);
-    return t;
-}
-
-void kn_thread_leave(void)
-{
-    struct kn_thread *t = &kn_thread;
-    if (!t->self || !kn_process.header || !kn_thread_ready(t))
-        return;
     struct kn_robust robust = { t->robust, kn_process.futex_offset, kn_process.mode };
     if (kn_heap_trusted() == 0) {
         kn_heap_lock(t);
@@ -248,4 +198,61 @@ void kn_thread_leave(void)
     kn_participant_leave(kn_process.header, &robust, t->self);
     t->self = NULL;
     t->generation = KN_NO_GENERATION;
+}
+
+/* Registers the calling thread, which is inside already. */
+static int enroll(struct kn_thread *t)
+{
+    int error = claim_slot(t);
+    if (error)
+        return error;
+    pthread_setspecific(end_of_thread, t);
+    if (kn_process.member < 0)
+        error = join_members(t);
+    if (error) {
+        leave(t);
+        return error;
+    }
+    atomic_store(&t->self->member, (uint32_t)atomic_load(&kn_process.member));
+    return 0;
+}
+
+KN_COLD struct kn_thread *kn_thread_begin(int *error)
+{
+    struct kn_thread *t = &kn_thread;
+    *error = 0;
+    if (!kn_process.header || *kn_process.generation == KN_NO_FAMILY)
+        *error = kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see "
+                                  "that it succeeds");
+    else if (*kn_process.generation == 0)
+        *error = renew_process();
+    uint32_t generation = *kn_process.generation;
+    if (*error == 0 && t->inside == generation)
+        *error = busy();
+    if (*error)
+        return NULL;
+    /*
+     * From here on handlers keep out. One that came before may have registered the thread, which
+     * the caller, who found it unregistered, does not know.
+     */
+    t->inside = generation;
+    kn_compiler_barrier();
+    if (t->generation != generation)
+        *error = enroll(t);
+    else if (t->robust->list_op_pending)
+        *error = busy();
+    if (*error)
+        t->inside = 0;
+    return *error ? NULL : t;
+}
+
+void kn_thread_leave(void)
+{
+    struct kn_thread *t = &kn_thread;
+    if (!t->self || !kn_process.header || !kn_thread_ready(t))
+        return;
+    t->inside = t->generation;
+    kn_compiler_barrier();
+    leave(t);
+    kn_thread_done(t);
 }

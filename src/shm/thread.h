@@ -27,6 +27,9 @@ extern struct kn_process kn_process;
 /* The generation of a thread that is not registered; no process has it. */
 #define KN_NO_GENERATION UINT32_MAX
 
+/* The generation of a process that has no family, or not yet the whole of one. */
+#define KN_NO_FAMILY (UINT32_MAX - 1)
+
 /*
  * One for each thread.
  *

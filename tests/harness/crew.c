@@ -3,7 +3,8 @@
  * crew.c - starting and collecting workers, and waiting for conditions without sleeping blindly.
  *
  * Nothing here waits for a time to pass: WAIT_UNTIL looks at its condition again and again, lets
- * the processor go in between, and gives up after a minute, which is a failure.
+ * the processor go in between, and gives up after a minute, which is a failure. Where the machine is
+ * slow (an emulated one), KIN_TEST_PATIENCE in the environment says how many seconds instead.
  */
 #include "crew.h"
 
@@ -18,7 +19,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define GIVE_UP_SECONDS 60
+long patience(void)
+{
+    const char *wanted = getenv("KIN_TEST_PATIENCE");
+    return wanted ? atol(wanted) : 60;
+}
 
 void wait_a_little(long *spins, const char *what, const char *file, int line)
 {
@@ -29,11 +34,11 @@ void wait_a_little(long *spins, const char *what, const char *file, int line)
     if (++*spins < 64)
         return;
     /* Off the processor, since whom it waits for may be pinned to the same one; ever longer. */
-    long nap = *spins < 256 ? 50000 : 2000000;
+    long nap = *spins < 256 ? 50000 : *spins < 1024 ? 2000000 : 20000000;
     clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec) { 0, nap }, NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - began.tv_sec > GIVE_UP_SECONDS)
-        check_failed(file, line, what, "waited a minute");
+    if (now.tv_sec - began.tv_sec > patience())
+        check_failed(file, line, what, "waited too long");
 }
 
 void *crew_shared(size_t bytes)

@@ -39,6 +39,9 @@ pid_t fork_worker(void (*work)(int number), int number);
             wait_a_little(&wait_spins, #condition, __FILE__, __LINE__);                            \
     } while (0)
 
+/* How many seconds that is. */
+long patience(void);
+
 void wait_a_little(long *spins, const char *what, const char *file, int line);
 
 /* Ends a child that is ours, and collects it. Returns its wait status. */

@@ -27,11 +27,10 @@
 #include <sys/wait.h>
 #include <elf.h>
 
-#define MOST_STEPS    2000000
-#define EVERY_UP_TO   12000
-#define SAMPLE        2000
-#define WORLD_SECONDS 30
-#define MOST_STATES   4096
+#define MOST_STEPS  2000000
+#define EVERY_UP_TO 12000
+#define SAMPLE      2000
+#define MOST_STATES 4096
 
 /* Shared by the harness and its worlds. */
 static struct {
@@ -108,19 +107,39 @@ static int resume(pid_t pid, int how)
     }
 }
 
+/* with_trap: the word at an address with a breakpoint instruction in its first bytes. */
 #if defined(__x86_64__)
 #define HAVE_BREAKPOINTS 1
+static long with_trap(long word)
+{
+    return (word & ~0xffl) | 0xcc;
+}
+
 static uint64_t counter_of(pid_t pid)
 {
     return (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), 0);
 }
 
-static void set_counter(pid_t pid, uint64_t address)
+/* The breakpoint was executed, so the counter stands behind it. */
+static void back_to(pid_t pid, uint64_t address)
 {
     ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rip), address);
 }
 #else
+#if defined(__aarch64__)
+#define HAVE_BREAKPOINTS 1
+static long with_trap(long word)
+{
+    return (long)(((unsigned long)word & ~0xfffffffful) | 0xd4200000);
+}
+#else
 #define HAVE_BREAKPOINTS 0
+static long with_trap(long word)
+{
+    return word;
+}
+#endif
+
 static uint64_t counter_of(pid_t pid)
 {
     struct user_regs_struct registers;
@@ -129,7 +148,8 @@ static uint64_t counter_of(pid_t pid)
     return registers.pc;
 }
 
-static void set_counter(pid_t pid, uint64_t address)
+/* The counter stands on the breakpoint still. */
+static void back_to(pid_t pid, uint64_t address)
 {
     (void)pid, (void)address;
 }
@@ -169,18 +189,17 @@ static int run_to_visit(pid_t pid, long index)
     long word = ptrace(PTRACE_PEEKTEXT, pid, address, 0);
     if (errno)
         return 0;
-    long trap = (word & ~0xffl) | 0xcc;
     for (;;) {
         /* Off the address first, then the breakpoint goes in. */
         if (counter_of(pid) == address && !step(pid))
             return 0;
-        if (ptrace(PTRACE_POKETEXT, pid, address, trap) < 0)
+        if (ptrace(PTRACE_POKETEXT, pid, address, with_trap(word)) < 0)
             return 0;
         int stopped = resume(pid, PTRACE_CONT);
         if (!stopped)
             return 0;
         ptrace(PTRACE_POKETEXT, pid, address, word);
-        set_counter(pid, address);
+        back_to(pid, address);
         if (--hits == 0)
             return 1;
     }
@@ -236,7 +255,7 @@ static int in_world(void (*act)(void))
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         signal(SIGALRM, hung);
-        alarm(WORLD_SECONDS);
+        alarm((unsigned)patience());
         shared->in_world = 1;
         CHECK(kin_init(NULL, NULL, NULL) == 0);
         if (current->prepare)
@@ -266,7 +285,7 @@ static void go_on(void)
 /* Steps through the whole operation and writes the trace. */
 static void record(void)
 {
-    alarm(WORLD_SECONDS * 10);
+    alarm((unsigned)patience() * 10);
     pid_t pid = start_victim();
     long steps = 0;
     trace[0] = counter_of(pid);

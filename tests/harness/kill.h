@@ -8,6 +8,7 @@
  * the survivor, go on and check.
  *
  * Options of a test built on it (kill_main): none runs all cases; names run those;
+ * --part=K/N runs every N-th case, for N runs side by side;
  * --sample=N kills at N places at most (default: every one, over 12,000 a seeded sample of 2,000);
  * --plant=BUG plants a bug (in a build with KIN_PLANTED_BUGS) and succeeds only if some case fails.
  */

@@ -82,6 +82,7 @@ static void wait_for_lock(int number)
 {
     (void)number;
     prctl(PR_SET_PDEATHSIG, 0); /* its parent is the victim */
+    atomic_fetch_add(&object->asleep, 1);
     (void)self();
     section();
     atomic_fetch_add(&object->got, 1);
@@ -93,7 +94,8 @@ static void hold(void)
     CHECK(kn_lock_acquire(t, &object->lock) == 0);
     for (int i = 0; i < 2; i++)
         helpers[i] = fork_worker(wait_for_lock, i);
-    WAIT_UNTIL(atomic_load(&object->lock.word) & FUTEX_WAITERS);
+    WAIT_UNTIL(atomic_load(&object->asleep) == 2 &&
+               atomic_load(&object->lock.word) & FUTEX_WAITERS);
 }
 
 static void release_held(void)

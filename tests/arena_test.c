@@ -320,6 +320,41 @@ static void without_dev_shm(void)
     }
 }
 
+/*
+ * Memory that is reserved must not count where the kernel gives out no more than there is. The
+ * setting holds for the whole machine, so only a machine that is the test's own is asked.
+ */
+static void strict_overcommit(void)
+{
+    static const char setting[] = "/proc/sys/vm/overcommit_memory";
+    if (!getenv("KIN_TEST_OWN_MACHINE")) {
+        printf("    not shown here: it would change the whole machine\n");
+        return;
+    }
+    CHECK(write_text(setting, "2") == 0);
+    begin();
+    char *block = kin_alloc(100 * MIB);
+    CHECK(block != NULL);
+    memset(block, 1, 100 * MIB);
+    CHECK(kin_free(block) == 0);
+    CHECK(kin_fini() == 0);
+    CHECK(write_text(setting, "0") == 0);
+}
+
+/* Boards with an address space of 39 bits must find a place for the arena, too. */
+static void within_39_bits(void)
+{
+    begin();
+    CHECK(kn_process.header->base + kn_process.header->size <= (uint64_t)1 << 39);
+    /* The same with the first places taken. */
+    CHECK(kin_fini() == 0);
+    for (uint64_t taken = 0x2000000000; taken <= 0x6000000000; taken += 0x1000000000)
+        CHECK(mmap((void *)(uintptr_t)taken, 4096, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+    begin();
+    CHECK(kn_process.header->base + kn_process.header->size <= (uint64_t)1 << 39);
+}
+
 static void locked_memory(void)
 {
     setenv("KIN_ARENA_SIZE", "256M", 1);
@@ -405,6 +440,10 @@ static const struct test_case cases[] = {
     { "no descriptor left", no_descriptor_left },
     { "memory group", memory_group },
     { "without /dev/shm", without_dev_shm },
+    { "strict overcommit", strict_overcommit },
+#if !KIN_TEST_ASAN
+    { "within 39 bits", within_39_bits },
+#endif
     { "locked memory", locked_memory },
     { "touch beyond the end", touch_beyond },
 #if !KIN_TEST_ASAN

@@ -204,6 +204,15 @@ static void prepare_holes(void)
     remember();
 }
 
+/* The file grew already: its new units are to be put into runs. */
+static void prepare_longer_file(void)
+{
+    CHECK(kin_free(kin_alloc(1 << 20)) == 0);
+    remember();
+    uint64_t end = atomic_load(&kn_process.header->file_end);
+    CHECK_EQUAL(kn_arena_grow(self(), end + KN_COMMIT_STEP), 0);
+}
+
 /* Another one's slab on the shelf. */
 static void fill_and_die(int number)
 {
@@ -416,6 +425,8 @@ static const struct kill_case cases[] = {
       verify_handed_over, 0 },
     { "supply, handed over", prepare_room, join, supply_handed_over, heap_state, verify_handed_over,
       0 },
+    { "supply, units are new", prepare_longer_file, join, supply_handed_over, heap_state,
+      verify_handed_over, 0 },
     { "alloc 100 B", prepare_room, join_warm, alloc_small, heap_state, verify_got, LOSS },
     { "alloc 100 B, first slab", prepare_room, join, alloc_small, heap_state, verify_got, LOSS },
     { "alloc 100 B, others freed", NULL, enter_full_but_freed, alloc_small, heap_state, verify_got,

@@ -250,15 +250,10 @@ static int same_pages(uint32_t one, uint32_t other)
     return ((load(one) ^ load(other)) & KN_PAGES) == 0;
 }
 
-uint32_t kn_run_give(uint32_t unit)
+/* A free run that no bin lists yet: joins it with its neighbours and lists it. */
+static uint32_t list_free(uint32_t unit)
 {
-    uint64_t head = load(unit), length = kn_word_length(head);
-    kn_assert("L4", lock_is_ours());
-    kn_assert("H1", kn_word_kind(head) >= KN_UNIT_LARGE && kn_word_kind(head) <= KN_UNIT_TABLE);
-    kn_assert("H1", length > 0 && unit + length <= kn_units_end());
-    store(unit, kn_word_make(KN_UNIT_FREE, 0, length, 0) | (head & KN_PAGES)); /* commit */
-    dress_free(unit, length, 1);
-
+    uint64_t length = kn_word_length(load(unit));
     /* The whole is as old as its largest part, else a little traffic would keep it young. */
     uint32_t age = kn_milliseconds();
     uint64_t largest = length;
@@ -286,6 +281,17 @@ uint32_t kn_run_give(uint32_t unit)
     stamp(unit, length, age);
     bin_add(unit, length);
     return unit;
+}
+
+uint32_t kn_run_give(uint32_t unit)
+{
+    uint64_t head = load(unit), length = kn_word_length(head);
+    kn_assert("L4", lock_is_ours());
+    kn_assert("H1", kn_word_kind(head) >= KN_UNIT_LARGE && kn_word_kind(head) <= KN_UNIT_TABLE);
+    kn_assert("H1", length > 0 && unit + length <= kn_units_end());
+    store(unit, kn_word_make(KN_UNIT_FREE, 0, length, 0) | (head & KN_PAGES)); /* commit */
+    dress_free(unit, length, 1);
+    return list_free(unit);
 }
 
 uint32_t kn_run_find_old(uint64_t n, uint32_t age)
@@ -361,12 +367,19 @@ static uint32_t solid_unit(void)
     return 0;
 }
 
+/* The last area that the file reaches into. */
+static uint32_t last_area(void)
+{
+    uint64_t end = atomic_load_explicit(&kn_process.header->file_end, memory_order_acquire);
+    return (uint32_t)((end - 1) / KN_AREA);
+}
+
 /* Is there a leaf in the first unit that does not count yet? Then it counts from now on. */
 static void count_stray_leaf(void)
 {
     struct kn_header *header = kn_process.header;
     uint32_t unit = (uint32_t)kn_units_end();
-    for (uint32_t area = 0; area < header->areas; area++) {
+    for (uint32_t area = unit / KN_AREA_UNITS; area <= last_area(); area++) {
         void *leaf = atomic_load_explicit(&header->leaf[area], memory_order_relaxed);
         if (leaf && leaf == kn_unit_address(unit)) {
             store(unit, kn_word_make(KN_UNIT_TABLE, KN_TABLE_LEAF, 1, 0));
@@ -405,8 +418,7 @@ void kn_units_extend(void)
     if (kn_units_end() >= file_units)
         return;
     count_stray_leaf();
-    uint32_t last_area = (uint32_t)((file_units - 1) / KN_AREA_UNITS);
-    for (uint32_t area = 0; area <= last_area; area++)
+    for (uint32_t area = 0; area <= last_area(); area++)
         if (!atomic_load_explicit(&header->leaf[area], memory_order_relaxed))
             place_leaf(area);
     uint64_t first;
@@ -415,11 +427,10 @@ void kn_units_extend(void)
         uint64_t stop = (first / KN_AREA_UNITS + 1) * KN_AREA_UNITS;
         if (stop > file_units)
             stop = file_units;
-        /* As a run in use first, then given: the one way into the bins. */
-        dress_used((uint32_t)first, stop - first);
-        store((uint32_t)first, kn_word_make(KN_UNIT_LARGE, 0, stop - first, 0));
-        atomic_store_explicit(&heap()->units_end, stop, memory_order_release);
-        kn_run_give((uint32_t)first);
+        dress_free((uint32_t)first, stop - first, 1);
+        store((uint32_t)first, kn_word_make(KN_UNIT_FREE, 0, stop - first, 0));
+        atomic_store_explicit(&heap()->units_end, stop, memory_order_release); /* commit */
+        list_free((uint32_t)first);
     }
 }
 

@@ -10,9 +10,9 @@
  */
 #include <base/local.h>
 
+#include <base/clock.h>
 #include <base/system.h>
 #include <errno.h>
-#include <time.h>
 
 int kn_local_acquire(struct kn_local_lock *lock)
 {
@@ -23,7 +23,10 @@ int kn_local_acquire(struct kn_local_lock *lock)
             return -EBUSY;
         if (seen >> 32 != pid)
             continue; /* seen is what the next try expects */
-        nanosleep(&(struct timespec) { 0, 100000 }, NULL);
+        /* Nobody wakes this one: a sleep that is no cancellation point. */
+        static const _Atomic uint32_t nothing;
+        struct timespec until = kn_timespec(kn_now() + KIN_US(100));
+        kn_futex_wait(&nothing, 0, &until);
         seen = 0;
     }
     return 0;

@@ -127,9 +127,11 @@ static int end_family(void)
     struct kn_thread *t = kn_thread_enter(&error);
     if (!t)
         return error;
+    kn_heap_lock(t);
+    kn_member_leave(kn_process.header, kn_process.member);
+    kn_heap_unlock(t);
     kn_thread_done(t);
     kn_thread_leave();
-    kn_member_leave(kn_process.header, kn_process.member);
     kn_process_end();
     kn_arena_forget();
     return 0;

@@ -653,12 +653,12 @@ static int try_pidfd(struct trial *t)
 static const char *wrong_start(pid_t pid)
 {
     siginfo_t info;
-    int64_t recorded = kn_process_start((uint32_t)pid);
+    int64_t recorded = kn_process_start((uint32_t)pid, NULL);
     kill(pid, SIGKILL);
     int ended = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0;
-    int64_t zombie = kn_process_start((uint32_t)pid);
+    int64_t zombie = kn_process_start((uint32_t)pid, NULL);
     collect(pid);
-    int64_t gone = kn_process_start((uint32_t)pid);
+    int64_t gone = kn_process_start((uint32_t)pid, NULL);
     if (recorded <= 0)
         return "of a live process";
     if (ended && zombie != KN_START_ZOMBIE)
@@ -687,7 +687,7 @@ static int try_start_time(struct trial *t)
 
 static int try_namespace(struct trial *t)
 {
-    if (kn_pid_namespace() != 0)
+    if (kn_namespace("pid") != 0)
         return say(t, 1, "/proc names it");
     return say(t, -ENOENT, "/proc does not name it: kin cannot refuse who joins from another one");
 }

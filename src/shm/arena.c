@@ -42,6 +42,7 @@
 #endif
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS   1033
+#define F_GET_SEALS   1034
 #define F_SEAL_SEAL   0x0001
 #define F_SEAL_SHRINK 0x0002
 #endif
@@ -92,6 +93,10 @@ uint64_t kn_layout_hash(void)
         sizeof(struct kn_header),
         sizeof(struct kn_participant),
         sizeof(struct kn_leaf),
+        KN_SLAB_BYTES,
+        KN_MEMBER_BYTES,
+        KN_PARTICIPANTS_IN_CHUNK,
+        KN_MEMBERS_IN_CHUNK,
         sizeof(pthread_mutex_t),
         offsetof(struct kn_header, heap),
         offsetof(struct kn_header, participants),
@@ -116,16 +121,19 @@ static int map_at(int fd, uint64_t base, uint64_t size)
     return -EEXIST;
 }
 
+/* 0; -EEXIST if every place is taken; else what was wrong otherwise at one of them. */
 static int map_somewhere(int fd, uint64_t size, uint64_t *base)
 {
-    int error = -EEXIST;
+    int worst = -EEXIST;
     for (const uint64_t *candidate = bases(); *candidate; candidate++) {
-        error = map_at(fd, *candidate, size);
+        int error = map_at(fd, *candidate, size);
         *base = *candidate;
         if (error == 0)
             return 0;
+        if (error != -EEXIST)
+            worst = error;
     }
-    return error;
+    return worst;
 }
 
 /* Maps the range, halving it where the address space is short. Returns 0 or a failure in words. */
@@ -161,19 +169,20 @@ static int map_range(int fd, uint64_t *size, uint64_t *base)
 /*
  * Allocates [offset, offset + length) of the file, moving its end if need be. Too long a file would
  * raise SIGXFSZ beside the error: the budget checked the limit, but it may change meanwhile, so
- * the signal is held and swallowed.
+ * the signal is held and swallowed. All others are held as well: any that is pending makes the
+ * kernel undo what it did so far, and a fast timer would never let it come to an end.
  */
 static int allocate(int fd, uint64_t offset, uint64_t length)
 {
-    uint64_t signals = (uint64_t)1 << (SIGXFSZ - 1), before = 0;
-    KN_SYSTEM_4(KN_SIGPROCMASK, SIG_BLOCK, &signals, &before, sizeof signals);
+    uint64_t size_signal = (uint64_t)1 << (SIGXFSZ - 1), all = UINT64_MAX, before = 0;
+    KN_SYSTEM_4(KN_SIGPROCMASK, SIG_SETMASK, &all, &before, sizeof all);
     long answer;
     do
         answer = KN_SYSTEM_4(KN_FALLOCATE, fd, 0, offset, length);
     while (answer == -EINTR);
-    if (answer == -EFBIG && !(before & signals)) {
+    if (answer == -EFBIG && !(before & size_signal)) {
         static const struct timespec now = { 0, 0 };
-        KN_SYSTEM_4(KN_SIGTIMEDWAIT, &signals, NULL, &now, sizeof signals);
+        KN_SYSTEM_4(KN_SIGTIMEDWAIT, &size_signal, NULL, &now, sizeof size_signal);
     }
     KN_SYSTEM_4(KN_SIGPROCMASK, SIG_SETMASK, &before, NULL, sizeof before);
     if (answer < 0)
@@ -192,14 +201,16 @@ static int wanted_size(int64_t wanted, uint64_t *size, int *firm)
     *firm = 1;
     if (wanted == 0 && text && *text) {
         char *end;
-        errno = 0;
+        int saved = errno;
         double number = strtod(text, &end);
         double unit = *end == '\0'                 ? 1
                       : *end == 'K' || *end == 'k' ? 1024.0
                       : *end == 'M' || *end == 'm' ? 1024.0 * 1024
                       : *end == 'G' || *end == 'g' ? 1024.0 * 1024 * 1024
                                                    : 0;
-        if (end == text || unit == 0 || (*end && end[1]) || !(number > 0 && number * unit < 1e18))
+        errno = saved;
+        if (end == text || unit == 0 || (*end && end[1]) ||
+            !(number * unit >= 1 && number * unit < 1e18))
             return kn_fail(-EINVAL,
                            "KIN_ARENA_SIZE is '%.40s': write a number of bytes, or one with K, M "
                            "or G behind it",
@@ -252,6 +263,13 @@ static void adopt(uint64_t base, int fd)
     kn_process.futex_offset = header->futex_offset;
 }
 
+/* What an arena has at birth: its header and the first parts of the tables, whole 512 KiB. */
+static uint64_t first_commit(uint64_t size)
+{
+    uint64_t tables = (1 + KN_PARTICIPANT_UNITS + KN_MEMBER_UNITS) * KN_UNIT;
+    return KN_ROUND_UP(kn_header_bytes(size) + tables, KN_FIRST_COMMIT);
+}
+
 static void write_header(struct kn_header *header, uint64_t size, const struct kn_robust *robust)
 {
     header->layout_version = KN_LAYOUT_VERSION;
@@ -259,13 +277,14 @@ static void write_header(struct kn_header *header, uint64_t size, const struct k
     header->base = (uint64_t)(uintptr_t)header;
     header->size = size;
     header->layout_hash = kn_layout_hash();
-    header->pid_namespace = kn_pid_namespace();
+    header->pid_namespace = kn_namespace("pid");
+    header->time_namespace = kn_namespace("time");
     header->futex_offset = robust->futex_offset;
     header->robust_mode = robust->mode;
     header->root_pid = kn_getpid();
-    header->root_start = kn_process_start(header->root_pid);
+    header->root_start = kn_process_start(header->root_pid, NULL);
     header->areas = (uint32_t)(size / KN_AREA);
-    atomic_store_explicit(&header->file_end, KN_FIRST_COMMIT, memory_order_release);
+    atomic_store_explicit(&header->file_end, first_commit(size), memory_order_release);
     for (int i = 0; robust->mode == KN_ROBUST_MUTEX && i < KN_STRIPES; i++)
         (void)kn_robust_mutex(&header->stripe[i]);
 }
@@ -295,9 +314,9 @@ int kn_arena_create(int64_t wanted, const struct kn_robust *robust)
         return error;
     }
     kn_budget_forget();
-    error = kn_budget_allows(0, KN_FIRST_COMMIT);
+    error = kn_budget_allows(0, first_commit(size));
     if (error == 0)
-        error = allocate(fd, 0, KN_FIRST_COMMIT);
+        error = allocate(fd, 0, first_commit(size));
     if (error == 0) {
         long sealed = KN_SYSTEM_3(KN_FCNTL, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL);
         if (sealed < 0)
@@ -314,6 +333,18 @@ int kn_arena_create(int64_t wanted, const struct kn_robust *robust)
     return 0;
 }
 
+/* What one of the two could not find out cannot be held against this process. */
+static int agree(uint64_t family, uint64_t here)
+{
+    return family == here || family == 0 || here == 0;
+}
+
+int kn_namespaces_agree(const struct kn_header *header)
+{
+    return agree(header->pid_namespace, kn_namespace("pid")) &&
+           agree(header->time_namespace, kn_namespace("time"));
+}
+
 /* What a header must say for this process to trust the rest. */
 static int check_header(const struct kn_header *header)
 {
@@ -325,8 +356,9 @@ static int check_header(const struct kn_header *header)
                        "all its programs with the same one",
                        (unsigned long long)header->layout_hash,
                        (unsigned long long)kn_layout_hash());
-    if (header->pid_namespace != kn_pid_namespace())
-        return kn_fail(-ENOTSUP, "the family lives in another pid namespace: join it from inside");
+    if (!kn_namespaces_agree(header))
+        return kn_fail(-ENOTSUP, "the family lives in another pid or time namespace: join it from "
+                                 "inside");
     if (header->size % KN_AREA != 0 || header->header_bytes != kn_header_bytes(header->size))
         return kn_fail(-EBADMSG, "the arena's header is damaged");
     return 0;
@@ -342,7 +374,9 @@ static int read_header(int fd, struct whereabouts *where)
 {
     struct stat status;
     uint64_t bytes = sizeof(struct kn_header);
-    if (KN_SYSTEM_2(KN_FSTAT, fd, &status) < 0 || status.st_size < (off_t)bytes)
+    long seals = KN_SYSTEM_2(KN_FCNTL, fd, F_GET_SEALS);
+    if (KN_SYSTEM_2(KN_FSTAT, fd, &status) < 0 || status.st_size < (off_t)bytes || seals < 0 ||
+        !(seals & F_SEAL_SHRINK))
         return kn_fail(-EBADMSG, "this descriptor is not the arena of a kin family");
     long answer = KN_SYSTEM_6(KN_MMAP, 0, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (answer < 0 && answer > -4096)
@@ -441,7 +475,7 @@ int kn_arena_recommit(struct kn_thread *t, uint64_t offset, uint64_t length)
     for (uint64_t done = 0; error == 0 && done < length; done += KN_COMMIT_STEP) {
         uint64_t step = length - done < KN_COMMIT_STEP ? length - done : KN_COMMIT_STEP;
         (void)kn_lock_acquire(t, &kn_process.header->grow_lock);
-        error = kn_budget_allows(offset + done, length - done);
+        error = kn_budget_allows(0, length - done);
         if (error == 0)
             error = allocate(kn_process.fd, offset + done, step);
         kn_budget_spent(step);

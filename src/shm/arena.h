@@ -45,6 +45,13 @@ int kn_arena_punch(uint64_t offset, uint64_t length);
 /* What identifies this build's layout of shared structs. */
 uint64_t kn_layout_hash(void);
 
+/* Is this process in the family's namespaces? Thread ids and start times mean the same only there. */
+int kn_namespaces_agree(const struct kn_header *header);
+
+/* Is this process in the family's pid and time namespaces? Thread ids and start times mean the same
+ * only there. */
+int kn_namespaces_agree(const struct kn_header *header);
+
 KN_INLINE uint64_t kn_arena_offset(const void *pointer)
 {
     return (uint64_t)(uintptr_t)pointer - (uint64_t)(uintptr_t)kn_process.header;

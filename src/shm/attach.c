@@ -98,13 +98,16 @@ static int renew_process(void)
     int error = kn_local_acquire(&process_lock);
     if (error)
         return busy();
-    if (*kn_process.generation == 0) {
+    if (*kn_process.generation == 0 && !kn_namespaces_agree(kn_process.header)) {
+        error = kn_fail(-ENOTSUP, "this process was forked into another pid or time namespace than "
+                                  "its family's: it cannot be a member");
+    } else if (*kn_process.generation == 0) {
         kn_process.pid = kn_getpid();
         kn_process.member = -1;
         *fork_page = ++forks;
     }
     kn_local_release(&process_lock);
-    return 0;
+    return error;
 }
 
 /* The vestibule's holder may have died with a run in hand; who takes it over has it now. */
@@ -160,6 +163,9 @@ static int claim_slot(struct kn_thread *t)
     int error = kn_robust_find(&robust, kn_process.mode, known, &own);
     if (error)
         return error;
+    if (robust.mode == KN_ROBUST_NATIVE && robust.futex_offset != kn_process.futex_offset)
+        return kn_fail(-ENOTSUP, "this process uses another C library than its family's root, with "
+                                 "another layout of robust mutexes: use the same one");
     /*
      * A handler that interrupted the C library at a robust mutex; or what the parent was about
      * when its handler forked, which means nothing here.
@@ -217,27 +223,35 @@ static int enroll(struct kn_thread *t)
     return 0;
 }
 
+/* What stands against a call of this thread; 0: nothing, and it is marked as inside. */
+static int go_inside(struct kn_thread *t)
+{
+    if (*kn_process.generation == 0) {
+        int error = renew_process();
+        if (error)
+            return error;
+    }
+    uint32_t generation = *kn_process.generation;
+    if (t->inside && t->inside == generation)
+        return busy();
+    /* From here on handlers keep out; one that came before may have ended the family. */
+    t->inside = generation;
+    kn_compiler_barrier();
+    if (generation != KN_NO_FAMILY && generation == *kn_process.generation)
+        return 0;
+    t->inside = 0;
+    return kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see that it "
+                            "succeeds");
+}
+
 KN_COLD struct kn_thread *kn_thread_begin(int *error)
 {
     struct kn_thread *t = &kn_thread;
-    *error = 0;
-    if (!kn_process.header || *kn_process.generation == KN_NO_FAMILY)
-        *error = kn_fail(-EINVAL, "no family: call kin_init(&argc, &argv, NULL) first, and see "
-                                  "that it succeeds");
-    else if (*kn_process.generation == 0)
-        *error = renew_process();
-    uint32_t generation = *kn_process.generation;
-    if (*error == 0 && t->inside == generation)
-        *error = busy();
+    *error = go_inside(t);
     if (*error)
         return NULL;
-    /*
-     * From here on handlers keep out. One that came before may have registered the thread, which
-     * the caller, who found it unregistered, does not know.
-     */
-    t->inside = generation;
-    kn_compiler_barrier();
-    if (t->generation != generation)
+    /* A handler that came before may also have registered the thread. */
+    if (t->generation != t->inside)
         *error = enroll(t);
     else if (t->robust->list_op_pending)
         *error = busy();
@@ -249,10 +263,8 @@ KN_COLD struct kn_thread *kn_thread_begin(int *error)
 void kn_thread_leave(void)
 {
     struct kn_thread *t = &kn_thread;
-    if (!t->self || !kn_process.header || !kn_thread_ready(t))
+    if (!kn_thread_enter_ready())
         return;
-    t->inside = t->generation;
-    kn_compiler_barrier();
     leave(t);
     kn_thread_done(t);
 }

@@ -13,11 +13,15 @@ struct kn_thread *kn_thread_begin(int *error);
 KN_INLINE struct kn_thread *kn_thread_enter_ready(void)
 {
     struct kn_thread *t = &kn_thread;
-    if (kn_unlikely(!kn_thread_ready(t)))
+    if (kn_unlikely(t->inside))
         return NULL;
+    /* First the mark, then the look: a handler in between may even have ended the family. */
     t->inside = t->generation;
     kn_compiler_barrier();
-    return t;
+    if (kn_likely(kn_thread_registered(t)))
+        return t;
+    t->inside = 0;
+    return NULL;
 }
 
 /*

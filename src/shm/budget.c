@@ -39,6 +39,7 @@ static struct {
     int64_t left; /* bytes that may still be committed */
     int64_t used; /* bytes committed since it was read */
     int64_t read_at;
+    int unread;     /* why the last reading is not the whole of it, or 0 */
     char limit[96]; /* whose limit it was: a control group's directory, or the machine */
 } known;
 
@@ -50,11 +51,23 @@ static void tighten(int64_t left, const char *name)
     snprintf(known.limit, sizeof known.limit, "%.90s", name);
 }
 
+/*
+ * Reads one file. What is not there sets no limit; but where it may be there and cannot be opened,
+ * for want of descriptors or memory, nothing may be concluded.
+ */
+static long ask(const char *path, char *text, size_t size)
+{
+    long n = kn_read_file(path, text, size);
+    if (n == -EMFILE || n == -ENFILE || n == -ENOMEM)
+        known.unread = (int)n;
+    return n;
+}
+
 static int64_t read_number(const char *directory, const char *file)
 {
     char path[640], text[64];
     snprintf(path, sizeof path, "%s/%s", directory, file);
-    if (kn_read_file(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+    if (ask(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
         return -1;
     return strtoll(text, NULL, 10);
 }
@@ -63,7 +76,7 @@ static int64_t read_statistic(const char *directory, const char *key)
 {
     char path[640], text[4096];
     snprintf(path, sizeof path, "%s/memory.stat", directory);
-    if (kn_read_file(path, text, sizeof text) <= 0)
+    if (ask(path, text, sizeof text) <= 0)
         return 0;
     int64_t value = kn_number_after(text, key);
     return value < 0 ? 0 : value;
@@ -103,7 +116,7 @@ static void ask_groups(const char *mount, const char *group, int version)
 static void ask_control_groups(void)
 {
     char text[4096];
-    if (kn_read_file("/proc/self/cgroup", text, sizeof text) <= 0)
+    if (ask("/proc/self/cgroup", text, sizeof text) <= 0)
         return;
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -122,7 +135,7 @@ static void ask_control_groups(void)
 static void ask_machine(void)
 {
     char text[2048];
-    if (kn_read_file("/proc/meminfo", text, sizeof text) <= 0)
+    if (ask("/proc/meminfo", text, sizeof text) <= 0)
         return;
     int64_t available = kn_number_after(text, "MemAvailable:");
     int64_t swap = kn_number_after(text, "SwapFree:");
@@ -135,6 +148,7 @@ static void read_again(void)
     known.left = UNLIMITED;
     known.used = 0;
     known.read_at = kn_now();
+    known.unread = 0;
     known.limit[0] = '\0';
     ask_control_groups();
     ask_machine();
@@ -171,6 +185,13 @@ int kn_budget_allows(uint64_t length, uint64_t more)
         known.used > (int64_t)READ_AGAIN_BYTES || kn_now() - known.read_at > READ_AGAIN_TIME;
     if (known.read_at == 0 || stale || known.left - known.used - reserve_of(known.left) < wanted)
         read_again();
+    if (known.unread) {
+        known.read_at = 0;
+        return kn_fail(-ENOMEM,
+                       "the arena needs %llu KiB more, and how much memory there is cannot be read "
+                       "(%s): free some descriptors, or raise the limit (ulimit -n)",
+                       (unsigned long long)(more / 1024), strerror(-known.unread));
+    }
     int64_t spendable = known.left - known.used - reserve_of(known.left);
     if (known.left != UNLIMITED && spendable < wanted)
         return kn_fail(

@@ -29,12 +29,16 @@ struct kn_event {
 
 /*
  * Says "I may sleep" and returns what to sleep on. The condition must be tested again between this
- * and the sleep: the read-modify-write is the fence that pairs with the one in kn_event_wake.
+ * and the sleep: the fence pairs with the one in kn_event_wake, so that of the announcement and the
+ * publication one is seen.
  */
 KN_INLINE uint32_t kn_event_announce(struct kn_event *event)
 {
-    return atomic_fetch_or_explicit(&event->word, KN_EVENT_SLEEPERS, memory_order_seq_cst) |
-           KN_EVENT_SLEEPERS;
+    uint32_t seen = atomic_fetch_or_explicit(&event->word, KN_EVENT_SLEEPERS, memory_order_seq_cst);
+#if !defined(KN_THREAD_SANITIZER)
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    return seen | KN_EVENT_SLEEPERS;
 }
 
 /*

@@ -66,6 +66,8 @@ static int find(const void *block, struct place *place)
         return find_failed(block, KN_UNIT_TABLE);
     uint64_t word = atomic_load_explicit(kn_unit_word(unit), memory_order_acquire);
     if (kn_word_kind(word) == KN_UNIT_CONTINUED) {
+        if (kn_unlikely(kn_word_length(word) > unit))
+            return find_failed(block, KN_UNIT_TABLE);
         unit -= kn_word_length(word);
         word = atomic_load_explicit(kn_unit_word(unit), memory_order_acquire);
     }
@@ -165,9 +167,11 @@ void *kin_calloc(size_t count, size_t size)
 char *kin_strdup(const char *text)
 {
     int error = 0;
-    size_t bytes = strlen(text) + 1;
+    size_t bytes = text ? strlen(text) + 1 : 0;
     struct kn_thread *t = kn_thread_enter(&error);
-    char *block = t ? take(t, bytes, &error) : NULL;
+    char *block = t && text ? take(t, bytes, &error) : NULL;
+    if (t && !text)
+        error = kn_fail(-EINVAL, "kin_strdup needs a text");
     if (block)
         memcpy(block, text, bytes);
     return finish(t, block, error);

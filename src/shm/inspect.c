@@ -40,12 +40,11 @@ int kn_heap_count(struct kn_thread *t, kin_heap_statistics *s)
     memset(s, 0, sizeof *s);
     kn_heap_lock(t);
     kn_units_extend();
-    for (uint64_t unit = 0; unit < kn_units_end();) {
+    uint64_t end = kn_units_end();
+    for (uint64_t unit = 0, length; unit < end && (length = kn_run_length(unit)); unit += length) {
         uint64_t word = load((uint32_t)unit);
-        int64_t bytes = (int64_t)kn_word_length(word) << KN_UNIT_SHIFT;
+        int64_t bytes = (int64_t)length << KN_UNIT_SHIFT;
         struct kn_slab *slab = kn_slab_at((uint32_t)unit, word);
-        if (bytes == 0)
-            break;
         if (slab) {
             count_slab(slab, s);
         } else if (kn_word_kind(word) == KN_UNIT_FREE) {
@@ -56,7 +55,6 @@ int kn_heap_count(struct kn_thread *t, kin_heap_statistics *s)
             s->used += bytes;
             s->blocks++;
         }
-        unit += kn_word_length(word);
     }
     s->largest_run = (int64_t)kn_run_longest() << KN_UNIT_SHIFT;
     kn_heap_unlock(t);
@@ -186,6 +184,8 @@ int kn_heap_verify(struct kn_thread *t)
         error = check_shelves(shelved);
     if (!error)
         error = check_file();
+    if (error)
+        atomic_store_explicit(&kn_process.header->heap.poisoned, 1, memory_order_release);
     kn_heap_unlock(t);
     return error;
 }

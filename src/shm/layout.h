@@ -27,7 +27,7 @@
 #define KN_AREA_UNITS   1024u /* units that one leaf describes: 16 MiB */
 #define KN_AREA         (KN_AREA_UNITS * KN_UNIT)
 #define KN_COMMIT_STEP  ((uint64_t)2 << 20)
-#define KN_FIRST_COMMIT ((uint64_t)512 << 10)
+#define KN_FIRST_COMMIT ((uint64_t)512 << 10) /* or a multiple of it */
 
 #define KN_LINE 128 /* two cache lines: neighbours are fetched in pairs */
 
@@ -38,6 +38,13 @@
 #define KN_PARTICIPANTS_IN_CHUNK 32
 #define KN_MEMBER_CHUNKS         128
 #define KN_MEMBERS_IN_CHUNK      128
+
+/* Bytes of an entry, and units of a chunk, of each table; and of a slab's header. */
+#define KN_PARTICIPANT_BYTES 2048
+#define KN_MEMBER_BYTES      128
+#define KN_PARTICIPANT_UNITS (KN_PARTICIPANTS_IN_CHUNK * KN_PARTICIPANT_BYTES / KN_UNIT)
+#define KN_MEMBER_UNITS      (KN_MEMBERS_IN_CHUNK * KN_MEMBER_BYTES / KN_UNIT)
+#define KN_SLAB_BYTES        64
 
 struct kn_participant;
 struct kn_member;
@@ -98,10 +105,11 @@ struct kn_header {
     uint32_t layout_version;
     uint32_t header_bytes;
     uint64_t base, size;
-    uint64_t layout_hash;   /* sizes and offsets of this build; another build is refused */
-    uint64_t pid_namespace; /* thread ids in lock words mean something only inside it */
-    int32_t futex_offset;   /* from a robust list node to its word; -32 glibc, -28 musl */
-    uint32_t robust_mode;   /* enum kn_robust_mode */
+    uint64_t layout_hash;    /* sizes and offsets of this build; another build is refused */
+    uint64_t pid_namespace;  /* thread ids in lock words mean something only inside it */
+    uint64_t time_namespace; /* start times in /proc are those of the reader's */
+    int32_t futex_offset;    /* from a robust list node to its word; -32 glibc, -28 musl */
+    uint32_t robust_mode;    /* enum kn_robust_mode */
     uint32_t root_pid;
     uint32_t areas; /* entries of leaf[] */
     int64_t root_start;

@@ -4,7 +4,8 @@
  *
  * What the library holds for a moment belongs to a thread (participant.c). What was handed to user
  * code belongs to the process: its bytes may be used again only when the process is gone, because
- * a thread of it may still write after another one's life word was marked.
+ * a thread of it may still write after another one's life word was marked. An exec ends it as well:
+ * the same pid and start time, but another program and another memory.
  *
  * Sudden death: a slot is claimed by storing the claiming thread's id, so one that was claimed and
  * never got its pid is free again when that thread is dead (M1). The sweep asks /proc before it
@@ -40,7 +41,9 @@ int32_t kn_member_claim(struct kn_header *header, kn_id claimant)
         uint32_t pid = kn_getpid();
         atomic_store(&member->state, KN_MEMBER_JOINING);
         atomic_store(&member->pid, pid);
-        atomic_store(&member->start_time, kn_process_start(pid));
+        uint32_t image;
+        atomic_store(&member->start_time, kn_process_start(pid, &image));
+        atomic_store(&member->image, image);
         atomic_fetch_add(&member->generation, 1);
         atomic_store_explicit(&member->state, KN_MEMBER_ALIVE, memory_order_release);
         return (int32_t)index;
@@ -53,6 +56,7 @@ static void release(struct kn_member *member)
     atomic_store_explicit(&member->state, KN_MEMBER_FREE, memory_order_release);
     atomic_store(&member->pid, 0);
     atomic_store(&member->start_time, 0);
+    atomic_store(&member->image, 0);
     memset(member->name, 0, sizeof member->name);
     atomic_store_explicit(&member->claim, 0, memory_order_release);
 }
@@ -68,10 +72,13 @@ void kn_member_leave(struct kn_header *header, int32_t index)
 int kn_member_gone(struct kn_member *member)
 {
     int64_t recorded = atomic_load(&member->start_time);
-    int64_t now = kn_process_start(atomic_load(&member->pid));
+    uint32_t image, before = atomic_load(&member->image);
+    int64_t now = kn_process_start(atomic_load(&member->pid), &image);
     if (now == KN_START_UNKNOWN)
         return 0;
-    return now == KN_START_GONE || now == KN_START_ZOMBIE || (recorded > 0 && now != recorded);
+    int executed = image && before && image != before;
+    return now == KN_START_GONE || now == KN_START_ZOMBIE || executed ||
+           (recorded > 0 && now != recorded);
 }
 
 void kn_members_bury(struct kn_header *header)

@@ -25,13 +25,13 @@ struct kn_member {
     _Atomic uint32_t state;
     _Atomic uint32_t generation;
     _Atomic uint32_t pid;
-    uint32_t reserved;
+    _Atomic uint32_t image; /* tells of an exec (procfs.h) */
     _Atomic int64_t start_time;
     char name[32];
     char more[64];
 };
 
-_Static_assert(sizeof(struct kn_member) == 128, "128 slots a chunk of one unit");
+_Static_assert(sizeof(struct kn_member) == KN_MEMBER_BYTES, "slots are of one size");
 
 /* The slot, NULL where the table does not reach. */
 struct kn_member *kn_member_at(const struct kn_header *header, uint32_t index);
@@ -39,7 +39,7 @@ struct kn_member *kn_member_at(const struct kn_header *header, uint32_t index);
 /* A free slot for this process, claimed in the name of the thread. Its index, or -1: full. */
 int32_t kn_member_claim(struct kn_header *header, kn_id claimant);
 
-/* This process ends its membership. */
+/* This process ends its membership; under heap.lock. */
 void kn_member_leave(struct kn_header *header, int32_t index);
 
 /*

@@ -44,29 +44,38 @@ static int word_is_dead(uint32_t word)
 }
 
 /*
- * With mutexes the question is a try: whoever gets EOWNERDEAD unlocks without repairing, which
- * leaves the mutex "not recoverable", the mark of the dead.
+ * One try at the slot's mutex. Who finds that its owner died writes that down and makes the mutex
+ * whole again: a mutex left "not recoverable" answers so only once, and EBUSY afterwards.
  */
-static enum kn_life_state try_mutex(struct kn_participant *p)
+static int try_mutex(struct kn_participant *p)
 {
-    switch (pthread_mutex_trylock(&p->life.mutex)) {
-    case 0:
-        pthread_mutex_unlock(&p->life.mutex);
-        return KN_LIFE_FREE;
-    case EOWNERDEAD:
-        pthread_mutex_unlock(&p->life.mutex);
+    int answer = pthread_mutex_trylock(&p->life.mutex);
+    if (answer != EOWNERDEAD)
+        return answer;
+    pthread_mutex_consistent(&p->life.mutex);
+    atomic_store(&p->taken, KN_TAKEN_DEAD);
+    pthread_mutex_unlock(&p->life.mutex);
+    return EOWNERDEAD;
+}
+
+static enum kn_life_state state_by_mutex(struct kn_participant *p)
+{
+    if (atomic_load(&p->taken) == KN_TAKEN_DEAD)
         return KN_LIFE_DEAD;
-    case ENOTRECOVERABLE:
+    int answer = try_mutex(p);
+    if (answer == 0)
+        pthread_mutex_unlock(&p->life.mutex);
+    uint32_t taken = atomic_load(&p->taken);
+    if (taken == KN_TAKEN_DEAD)
         return KN_LIFE_DEAD;
-    default:
-        return atomic_load(&p->taken) ? KN_LIFE_ALIVE : KN_LIFE_FREE;
-    }
+    /* Busy and not taken: somebody looks, as we do, or is just about to take or to leave it. */
+    return answer != 0 && taken == KN_TAKEN_YES ? KN_LIFE_ALIVE : KN_LIFE_FREE;
 }
 
 enum kn_life_state kn_participant_state(const struct kn_header *header, struct kn_participant *p)
 {
     if (kn_unlikely(header->robust_mode == KN_ROBUST_MUTEX))
-        return try_mutex(p);
+        return state_by_mutex(p);
     uint32_t word = atomic_load_explicit(word_of(header, p), memory_order_acquire);
     if (word_is_dead(word))
         return KN_LIFE_DEAD;
@@ -127,8 +136,10 @@ int kn_tid_gone(struct kn_header *header, uint32_t tid)
         if (!p)
             break;
         uint32_t word = atomic_load_explicit(word_of(header, p), memory_order_acquire);
-        if ((word & FUTEX_TID_MASK) == tid && !word_is_dead(word))
-            return kn_participant_verify(header, p);
+        /* A slot that nobody marked may bear the id of one that is alive under another slot. */
+        if ((word & FUTEX_TID_MASK) == tid && !word_is_dead(word) &&
+            !kn_participant_verify(header, p))
+            return 0;
     }
     /* Every holder of a lock has a slot, so one that has none any more is dead. */
     return 1;
@@ -136,9 +147,13 @@ int kn_tid_gone(struct kn_header *header, uint32_t tid)
 
 static int claim_by_mutex(struct kn_participant *p)
 {
-    if (atomic_load(&p->taken) || pthread_mutex_trylock(&p->life.mutex) != 0)
+    if (atomic_load(&p->taken) != KN_TAKEN_NO || try_mutex(p) != 0)
         return 0;
-    atomic_store(&p->taken, 1);
+    if (atomic_load(&p->taken) != KN_TAKEN_NO) {
+        pthread_mutex_unlock(&p->life.mutex);
+        return 0;
+    }
+    atomic_store(&p->taken, KN_TAKEN_YES);
     return 1;
 }
 
@@ -199,9 +214,10 @@ static int claim_vestibule_once(struct kn_header *header, const struct kn_robust
         int answer = pthread_mutex_trylock(&p->life.mutex);
         if (answer == EOWNERDEAD)
             pthread_mutex_consistent(&p->life.mutex);
-        if (answer == 0 || answer == EOWNERDEAD)
-            atomic_store(&p->taken, 1);
-        return answer == 0 || answer == EOWNERDEAD;
+        if (answer != 0 && answer != EOWNERDEAD)
+            return 0;
+        atomic_store(&p->taken, KN_TAKEN_YES);
+        return 1;
     }
     uint32_t seen = atomic_load_explicit(word_of(header, p), memory_order_acquire);
     if (seen != 0 && !word_is_dead(seen))
@@ -245,7 +261,7 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
     if (header->robust_mode == KN_ROBUST_MUTEX) {
         next_generation(p);
         atomic_store(&p->start_time, 0);
-        atomic_store(&p->taken, 0);
+        atomic_store(&p->taken, KN_TAKEN_NO);
         pthread_mutex_unlock(&p->life.mutex);
         return;
     }
@@ -273,14 +289,27 @@ void kn_participant_bury(struct kn_header *header, struct kn_participant *p)
     p->condemned = 0;
     atomic_store(&p->start_time, 0);
     if (header->robust_mode == KN_ROBUST_MUTEX) {
-        (void)kn_robust_mutex(&p->life.mutex);
-        atomic_store(&p->taken, 0);
+        atomic_store(&p->taken, KN_TAKEN_NO);
         return;
     }
     _Atomic uint32_t *word = word_of(header, p);
     uint32_t last = atomic_exchange_explicit(word, 0, memory_order_release);
     if (last & FUTEX_WAITERS)
         kn_futex_wake(word, INT32_MAX);
+}
+
+void kn_participant_reopen(struct kn_header *header, struct kn_participant *vestibule)
+{
+    if (header->robust_mode == KN_ROBUST_MUTEX) {
+        uint32_t dead = KN_TAKEN_DEAD;
+        atomic_compare_exchange_strong(&vestibule->taken, &dead, KN_TAKEN_NO);
+        return;
+    }
+    _Atomic uint32_t *word = word_of(header, vestibule);
+    uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+    if (word_is_dead(seen))
+        atomic_compare_exchange_strong_explicit(word, &seen, 0, memory_order_acq_rel,
+                                                memory_order_relaxed);
 }
 
 void kn_participants_prepare(struct kn_header *header, struct kn_participant *chunk,

@@ -47,8 +47,6 @@ struct kn_slab_cache {
     uint64_t partials;
 };
 
-#define KN_PARTICIPANT_BYTES 2048
-
 /*
  * A slot of the table of threads.
  *
@@ -60,7 +58,8 @@ struct kn_slab_cache {
  * intent: writer is the thread; read by who sweeps it. The block that the thread is just handing
  * out or moving: between its commit and its return to the caller it belongs to nobody else.
  * condemned: found dead and its intent settled; under heap.lock.
- * taken: KN_ROBUST_MUTEX only: the slot is in use, as the mutex alone cannot say.
+ * taken: KN_ROBUST_MUTEX only: enum kn_taken, as the mutex alone cannot say. Writers: who holds the
+ * mutex; who frees the slot of a dead one (under heap.lock).
  */
 struct kn_participant {
     _Alignas(KN_PARTICIPANT_BYTES) union kn_life life;
@@ -76,6 +75,12 @@ struct kn_participant {
 };
 
 _Static_assert(sizeof(struct kn_participant) <= KN_PARTICIPANT_BYTES, "slots are of one size");
+
+enum kn_taken {
+    KN_TAKEN_NO,
+    KN_TAKEN_YES,
+    KN_TAKEN_DEAD, /* somebody saw EOWNERDEAD; the mutex is free again, the slot is not */
+};
 
 enum kn_life_state {
     KN_LIFE_FREE,
@@ -124,6 +129,9 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
 
 /* Frees the slot of a dead thread whose remains are swept; the caller holds heap.lock. */
 void kn_participant_bury(struct kn_header *header, struct kn_participant *participant);
+
+/* The same for the vestibule, which somebody may take over from the dead at this very moment. */
+void kn_participant_reopen(struct kn_header *header, struct kn_participant *vestibule);
 
 /* Makes a chunk of zeroed slots usable; before it is stored in the table. */
 void kn_participants_prepare(struct kn_header *header, struct kn_participant *chunk,

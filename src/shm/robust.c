@@ -9,6 +9,8 @@
  * word is at a fixed offset, which the list's head names. Both glibc and musl do it so, with
  * different offsets; musl registers its list at the first robust lock, so one is taken here.
  *
+ * Bit 0 of a pointer to a node says "this one is a PI mutex"; it stays with the pointer.
+ *
  * Facts that experiments taught: the node that was first must learn its new neighbour, or the
  * library's own unlock of it drops ours. The kernel walks at most 2,048 nodes, newest first. The
  * child of a bare fork system call has no list. See <https://docs.kernel.org/locking/robust-futexes.html>.
@@ -142,6 +144,12 @@ int kn_robust_find(struct kn_robust *robust, enum kn_robust_mode wanted,
                    -error);
 }
 
+/* The field before a node, where its `previous` stands, whatever bit 0 of the pointer says. */
+static struct robust_list **previous_of(struct robust_list *pointer)
+{
+    return (struct robust_list **)((uintptr_t)pointer & ~(uintptr_t)1) - 1;
+}
+
 void kn_robust_link(struct robust_list_head *head, union kn_life *life)
 {
     kn_assert("P1", head->list_op_pending == &life->next);
@@ -150,7 +158,7 @@ void kn_robust_link(struct robust_list_head *head, union kn_life *life)
     node->next = first;
     life->previous = &head->list;
     if (first != &head->list && !KN_PLANT("life-previous"))
-        ((struct robust_list **)first)[-1] = node;
+        *previous_of(first) = node;
     kn_compiler_barrier();
     head->list.next = node;
 }
@@ -158,10 +166,12 @@ void kn_robust_link(struct robust_list_head *head, union kn_life *life)
 void kn_robust_unlink(struct robust_list_head *head, union kn_life *life)
 {
     kn_assert("P1", head->list_op_pending == &life->next);
-    kn_assert("P1", life->previous->next == &life->next);
     struct robust_list *next = life->next.next;
-    life->previous->next = next;
+    struct robust_list *previous =
+        (struct robust_list *)((uintptr_t)life->previous & ~(uintptr_t)1);
+    kn_assert("P1", previous->next == &life->next);
+    previous->next = next;
     kn_compiler_barrier();
     if (next != &head->list)
-        ((struct robust_list **)next)[-1] = life->previous;
+        *previous_of(next) = life->previous;
 }

@@ -183,6 +183,15 @@ uint32_t kn_slab_settle(struct kn_slab *slab)
     return kn_unit_of(slab);
 }
 
+int kn_slab_take_stray(struct kn_slab *slab, kn_id self)
+{
+    uint64_t freed = 0, nobody = 0;
+    for (uint32_t w = 0; w < slab->words; w++)
+        freed |= atomic_load_explicit(&kn_slab_remote(slab)[w], memory_order_seq_cst);
+    return freed && atomic_compare_exchange_strong_explicit(
+                        &slab->owner, &nobody, self, memory_order_acq_rel, memory_order_relaxed);
+}
+
 uint64_t kn_shelves_clean(uint32_t looks)
 {
     uint64_t freed = 0;
@@ -206,11 +215,10 @@ void kn_shelves_repair(void)
     memset(heap->shelf, 0, sizeof heap->shelf);
     memset(heap->on_shelf, 0, sizeof heap->on_shelf);
     uint64_t end = kn_units_end();
-    for (uint64_t unit = 0; unit < end;) {
+    for (uint64_t unit = 0, length; unit < end && (length = kn_run_length(unit)); unit += length) {
         uint64_t word = atomic_load_explicit(kn_unit_word((uint32_t)unit), memory_order_relaxed);
         struct kn_slab *slab = kn_slab_at((uint32_t)unit, word);
         if (slab && atomic_load_explicit(&slab->owner, memory_order_acquire) == KN_SHELVED)
             shelve(slab);
-        unit += kn_word_length(word);
     }
 }

@@ -36,6 +36,8 @@ struct kn_slab {
     _Alignas(64) _Atomic uint64_t bits[];
 };
 
+_Static_assert(sizeof(struct kn_slab) == KN_SLAB_BYTES, "the layout's hash counts on it");
+
 enum kn_place { KN_PLACE_NONE, KN_PLACE_LIST, KN_PLACE_CURRENT };
 
 #define KN_SHELVED          UINT64_MAX
@@ -129,6 +131,8 @@ KN_INLINE struct kn_slab *kn_slab_own_around(kn_id self, const void *pointer)
     uint64_t word = atomic_load_explicit(kn_unit_word((uint32_t)unit), memory_order_acquire);
     if (kn_word_kind(word) == KN_UNIT_CONTINUED) {
         uint32_t back = kn_word_length(word);
+        if (kn_unlikely(back > unit))
+            return NULL;
         begin -= back * KN_UNIT;
         word = atomic_load_explicit(kn_unit_word((uint32_t)unit - back), memory_order_acquire);
     }
@@ -149,6 +153,9 @@ struct kn_slab *kn_shelf_take(uint32_t class, kn_id owner);
  * Returns the first unit of the run that it is part of now.
  */
 uint32_t kn_slab_settle(struct kn_slab *slab);
+
+/* Takes a slab of owner 0 in which blocks were freed. 1: it is this thread's now. */
+int kn_slab_take_stray(struct kn_slab *slab, kn_id self);
 
 /* Frees shelved slabs that turned out empty, looking at up to so many. Returns units freed. */
 uint64_t kn_shelves_clean(uint32_t looks);

@@ -9,12 +9,14 @@
  * The thread's cache has, for each class, the slab it allocates from and a list of others with
  * room. A slab that is full is let go (owner 0). Who frees a block of such a slab takes it over
  * before it frees, while its own block keeps the slab from vanishing; so where one thread allocates
- * and another frees, whole slabs travel and most frees are local. After a remote bit is set the slab
- * is not touched again: it may be gone with its last block.
+ * and another frees, whole slabs travel and most frees are local.
  *
- * Letting a slab go and freeing a block of it may cross: the owner looks at the remote bits once
- * more after its store, the other looked at the owner before. If both miss, the block is found with
- * the next that is freed.
+ * Letting a slab go and freeing a block of it may cross. The owner stores 0 and then looks at the
+ * remote bits; who frees sets the bit and then looks at the owner: one of them sees the other, and
+ * takes the slab. Both look at memory that may have become another's by then, with the last block of
+ * the slab. So the owner looks under heap.lock, under which no slab vanishes. Who freed only reads
+ * (what is committed stays mapped), and if it reads 0 looks again under the lock, at the unit's word
+ * first.
  *
  * Sudden death: the intent is set before the alloc bit, so a block that was not handed out is freed
  * by the sweep; the slab's owner word says whose it was.
@@ -72,15 +74,13 @@ static int let_go(struct kn_thread *t, struct kn_slab *slab)
     kn_assert("H4", slab->owner == t->id && slab->place == KN_PLACE_CURRENT);
     if (kn_slab_fold(slab) > 0)
         return 1;
+    kn_heap_lock(t);
     slab->place = KN_PLACE_NONE;
     /* seq_cst: pairs with the fetch-or of those who read the owner before this store */
     atomic_exchange_explicit(&slab->owner, 0, memory_order_seq_cst);
-    uint64_t freed = 0;
-    for (uint32_t w = 0; w < slab->words; w++)
-        freed |= atomic_load_explicit(&kn_slab_remote(slab)[w], memory_order_seq_cst);
-    uint64_t nobody = 0;
-    if (!freed || !atomic_compare_exchange_strong_explicit(
-                      &slab->owner, &nobody, t->id, memory_order_acq_rel, memory_order_relaxed))
+    int kept = kn_slab_take_stray(slab, t->id);
+    kn_heap_unlock(t);
+    if (!kept)
         return 0;
     slab->place = KN_PLACE_CURRENT;
     return kn_slab_fold(slab) > 0;
@@ -159,14 +159,29 @@ KN_COLD void kn_slab_rearrange(struct kn_thread *t, struct kn_slab *slab)
     settle(t, oldest);
 }
 
-static int give_remote(struct kn_slab *slab, uint32_t word, uint64_t bit)
+/* The slab went to nobody while a block of it was freed. It may be gone: the unit's word knows. */
+static KN_COLD void look_after(struct kn_thread *t, struct kn_slab *slab)
+{
+    uint32_t unit = kn_unit_of(slab);
+    kn_heap_lock(t);
+    uint64_t word = atomic_load_explicit(kn_unit_word(unit), memory_order_acquire);
+    if (kn_slab_at(unit, word) == slab && kn_slab_take_stray(slab, t->id))
+        kn_slab_settle(slab);
+    kn_heap_unlock(t);
+}
+
+static int give_remote(struct kn_thread *t, struct kn_slab *slab, uint32_t word, uint64_t bit)
 {
     if (!(atomic_load_explicit(&kn_slab_alloc(slab)[word], memory_order_relaxed) & bit))
         return -EALREADY;
     /* release: what the freer did with the block comes before its next use (fold acquires) */
     uint64_t freed =
         atomic_fetch_or_explicit(&kn_slab_remote(slab)[word], bit, memory_order_seq_cst);
-    return freed & bit ? -EALREADY : 0;
+    if (kn_unlikely(freed & bit))
+        return -EALREADY;
+    if (kn_unlikely(atomic_load_explicit(&slab->owner, memory_order_seq_cst) == 0))
+        look_after(t, slab);
+    return 0;
 }
 
 int kn_slab_give(struct kn_thread *t, struct kn_slab *slab, const void *block)
@@ -187,7 +202,7 @@ int kn_slab_give(struct kn_thread *t, struct kn_slab *slab, const void *block)
         }
     }
     return owner == t->id ? kn_slab_give_own(t, slab, index)
-                          : give_remote(slab, index / 64, (uint64_t)1 << index % 64);
+                          : give_remote(t, slab, index / 64, (uint64_t)1 << index % 64);
 }
 
 int kn_slab_verify(struct kn_slab *slab, const void *block)

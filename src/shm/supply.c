@@ -94,22 +94,25 @@ void *kn_supply(struct kn_thread *t, uint64_t n, int *error)
         return NULL;
     }
     kn_assert("H6", t->self->intent == 0);
+    int solid = 0; /* pages cannot be had at the moment: only what is there already */
     for (int attempt = 0;; attempt++) {
         *error = kn_heap_trusted();
         if (*error)
             return NULL;
         kn_heap_lock(t);
         kn_units_extend();
-        uint32_t unit = kn_run_find(n);
+        uint32_t unit = kn_run_find(n, solid);
         if (unit)
             take_intended(t, unit, n, 0);
         uint64_t pages = unit ? load(unit) & KN_PAGES : 0;
         uint64_t goal = unit ? 0 : kn_units_end() + kn_units_missing(n);
         kn_heap_unlock(t);
-        if (unit) {
-            *error = pages ? fill_holes(t, unit, n) : 0;
-            return *error ? NULL : kn_unit_address(unit);
+        if (unit && pages && fill_holes(t, unit, n) < 0) {
+            solid = 1;
+            continue;
         }
+        if (unit)
+            return kn_unit_address(unit);
         if (attempt == 0) {
             reclaim(t);
             continue;
@@ -208,6 +211,7 @@ static int64_t trim(struct kn_thread *t, uint64_t least, uint32_t age)
 int64_t kn_trim(struct kn_thread *t)
 {
     kn_heap_lock(t);
+    kn_adopt_strays(t, 0);
     kn_shelves_clean(UINT32_MAX);
     kn_heap_unlock(t);
     return trim(t, TRIM_NOW_UNITS, 0);

@@ -7,9 +7,13 @@
  *
  *   1. Intents. A dead thread's intent names the block that it was just handing out or moving.
  *      Nobody else saw it, so it is freed, if it was taken at all.
- *   2. Slabs. Each whose owner is dead is freed, shelved or, when full, left to its blocks.
+ *   2. Slabs. Each whose owner is dead is freed, shelved or, when full, left to its blocks. So is
+ *      one of nobody's with blocks that were freed: who should have seen that died.
  *   3. Slots. The generation counts up, then the life word becomes 0: the slot is free.
  *   4. Processes whose claimant is dead, and which /proc does not show any more, leave the table.
+ *
+ * The vestibule (participant.h) is taken over from the dead without this lock, so it is reopened at
+ * once, by compare-and-swap; its holder owns no slab.
  *
  * The order matters: a slab may change hands only after the intent inside it is settled. So those
  * found dead at the first step are condemned, and the others, who may die meanwhile, are not looked
@@ -21,6 +25,8 @@
 #include <shm/sweep.h>
 
 #include <shm/member.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static void repair(void)
 {
@@ -34,8 +40,19 @@ static void repair(void)
         kn_shelves_repair();
 }
 
+/* The child of a fork goes on in a call of its parent's: what it holds is not its own. */
+static KN_COLD void refuse_to_go_on(void)
+{
+    static const char words[] = "kin: a signal handler that interrupted a kin call forked, and its "
+                                "child returned into that call; it must exec or _exit\n";
+    (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    abort();
+}
+
 void kn_heap_lock(struct kn_thread *t)
 {
+    if (kn_unlikely(*kn_process.generation == 0))
+        refuse_to_go_on();
     if (kn_unlikely(kn_lock_acquire(t, &kn_process.header->heap.lock)))
         repair();
 }
@@ -99,15 +116,21 @@ static int owner_is_over(uint64_t owner)
     return p->condemned != 0;
 }
 
-static void settle_slabs(void)
+void kn_adopt_strays(struct kn_thread *t, int of_the_dead)
 {
-    for (uint64_t unit = 0; unit < kn_units_end();) {
+    uint64_t end = kn_units_end();
+    for (uint64_t unit = 0, length; unit < end && (length = kn_run_length(unit)); unit += length) {
         uint64_t word = atomic_load_explicit(kn_unit_word((uint32_t)unit), memory_order_acquire);
         struct kn_slab *slab = kn_slab_at((uint32_t)unit, word);
-        if (slab && owner_is_over(atomic_load_explicit(&slab->owner, memory_order_acquire)))
+        uint64_t owner = slab ? atomic_load_explicit(&slab->owner, memory_order_acquire) : 0;
+        if (!slab)
+            continue;
+        if ((of_the_dead && owner_is_over(owner)) ||
+            (owner == 0 && kn_slab_take_stray(slab, t->id)))
             unit = kn_slab_settle(slab);
-        unit += kn_word_length(
-            atomic_load_explicit(kn_unit_word((uint32_t)unit), memory_order_relaxed));
+        length = kn_run_length(unit);
+        if (!length)
+            return;
     }
 }
 
@@ -126,10 +149,12 @@ void kn_sweep(struct kn_thread *t)
             continue;
         if (!KN_PLANT("sweep-no-intent"))
             kn_settle_intent(p);
-        p->condemned = 1;
+        if (slot == KN_VESTIBULE)
+            kn_participant_reopen(header, p);
+        else
+            p->condemned = 1;
     }
-    if (!KN_PLANT("sweep-no-slabs"))
-        settle_slabs();
+    kn_adopt_strays(t, !KN_PLANT("sweep-no-slabs"));
     for (uint32_t slot = 0; (p = kn_participant_at(header, slot)); slot++) {
         if (!p->condemned)
             continue;

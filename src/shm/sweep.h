@@ -28,6 +28,12 @@ void kn_sweep(struct kn_thread *t);
 /* Under heap.lock: frees what a dead thread was just handing out; clears its intent. */
 void kn_settle_intent(struct kn_participant *p);
 
+/*
+ * Under heap.lock: settles slabs of nobody's that have room, and with of_the_dead also those whose
+ * owner is condemned. In between they belong to the calling thread.
+ */
+void kn_adopt_strays(struct kn_thread *t, int of_the_dead);
+
 /* Names the block that this thread is handing out or moving; NULL: none. */
 KN_INLINE void kn_intend(struct kn_thread *t, const void *block)
 {

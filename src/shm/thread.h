@@ -50,10 +50,10 @@ struct kn_thread {
 
 extern KN_THREAD_LOCAL struct kn_thread kn_thread;
 
-/* Is this thread registered, in this process, and outside kin and the C library's robust mutexes? */
-KN_INLINE int kn_thread_ready(const struct kn_thread *t)
+/* Is this thread registered, in this process, and outside the C library's robust mutexes? */
+KN_INLINE int kn_thread_registered(const struct kn_thread *t)
 {
-    return kn_likely(t->generation == *kn_process.generation) && kn_likely(!t->inside) &&
+    return kn_likely(t->generation == *kn_process.generation) &&
            kn_likely(t->robust->list_op_pending == NULL);
 }
 

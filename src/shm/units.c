@@ -29,6 +29,8 @@
 #include <shm/member.h>
 #include <string.h>
 
+#define FEW_LOOKS 64
+
 static struct kn_heap *heap(void)
 {
     return &kn_process.header->heap;
@@ -131,26 +133,49 @@ static uint32_t bin_from(uint32_t bin)
     return KN_BINS;
 }
 
-/* Of the first few runs of a bin, the lowest that is long enough: what is high becomes free. */
-static uint32_t lowest_of(uint32_t bin, uint64_t n)
+static void poison(void)
+{
+    atomic_store_explicit(&heap()->poisoned, 1, memory_order_release);
+}
+
+/*
+ * The next run in a list. It ends, and the heap is poisoned, when it leads out of the arena or goes
+ * on for longer than there can be runs: what others may have scribbled on is checked.
+ */
+static uint32_t next_in_list(uint32_t unit, uint64_t *walked)
+{
+    uint32_t next = *next_of(unit);
+    if (next < kn_units_end() && ++*walked < kn_units_end())
+        return next;
+    poison();
+    return 0;
+}
+
+/* Of the first so many runs of a bin, the lowest that is long enough: what is high becomes free. */
+static uint32_t lowest_of(uint32_t bin, uint64_t n, int solid, uint64_t looks)
 {
     uint32_t lowest = 0;
-    int looks = 64;
-    for (uint32_t unit = heap()->bin[bin]; unit && looks; unit = *next_of(unit), looks--)
-        if ((!lowest || unit < lowest) && kn_word_length(load(unit)) >= n)
+    uint64_t walked = 0;
+    for (uint32_t unit = heap()->bin[bin]; unit && walked < looks;
+         unit = next_in_list(unit, &walked)) {
+        uint64_t head = load(unit);
+        if ((!lowest || unit < lowest) && kn_word_length(head) >= n &&
+            !(solid && (head & KN_PAGES)))
             lowest = unit;
+    }
     return lowest;
 }
 
-/* A free run of at least n units: from n's own bin, else from the next that has one. */
-uint32_t kn_run_find(uint64_t n)
+/* A few looks into n's own bin, whose runs may be too short; then the next bins; then all of it. */
+uint32_t kn_run_find(uint64_t n, int solid)
 {
-    uint32_t bin = bin_of(n);
-    uint32_t unit = bin < KN_BINS ? lowest_of(bin, n) : 0;
-    if (unit)
-        return unit;
-    bin = bin_from(bin + 1);
-    return bin < KN_BINS ? lowest_of(bin, n) : 0;
+    uint32_t own = bin_of(n);
+    if (own >= KN_BINS)
+        return 0;
+    uint32_t unit = lowest_of(own, n, solid, FEW_LOOKS);
+    for (uint32_t bin = bin_from(own + 1); bin < KN_BINS && !unit; bin = bin_from(bin + 1))
+        unit = lowest_of(bin, n, solid, solid ? UINT64_MAX : FEW_LOOKS);
+    return unit ? unit : lowest_of(own, n, solid, UINT64_MAX);
 }
 
 /* ---- Runs ---- */
@@ -208,10 +233,15 @@ uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word)
     return unit;
 }
 
-uint32_t kn_run_take(uint64_t n, uint64_t word)
+uint64_t kn_run_length(uint64_t unit)
 {
-    uint32_t unit = kn_run_find(n);
-    return unit ? kn_run_carve(unit, n, word) : 0;
+    uint64_t word = load((uint32_t)unit), length = kn_word_length(word);
+    enum kn_unit_kind kind = kn_word_kind(word);
+    int begins = kind == KN_UNIT_FREE || (kind >= KN_UNIT_LARGE && kind <= KN_UNIT_TABLE);
+    if (begins && length > 0 && unit + length <= kn_units_end())
+        return length;
+    poison();
+    return 0;
 }
 
 void kn_run_mark(uint32_t unit, uint64_t word)
@@ -297,8 +327,9 @@ uint32_t kn_run_give(uint32_t unit)
 uint32_t kn_run_find_old(uint64_t n, uint32_t age)
 {
     uint32_t now = kn_milliseconds();
+    uint64_t walked = 0;
     for (uint32_t bin = bin_from(bin_of(n)); bin < KN_BINS; bin = bin_from(bin + 1))
-        for (uint32_t unit = heap()->bin[bin]; unit; unit = *next_of(unit)) {
+        for (uint32_t unit = heap()->bin[bin]; unit; unit = next_in_list(unit, &walked)) {
             uint64_t head = load(unit);
             if (kn_word_length(head) >= n && !(head & KN_EMPTY) && now - *freed_at(unit) >= age)
                 return unit;
@@ -310,8 +341,8 @@ void kn_runs_join(void)
 {
     uint64_t end = kn_units_end();
     uint32_t open = 0; /* the free run just before */
-    for (uint64_t unit = 0; unit < end;) {
-        uint64_t head = load((uint32_t)unit), length = kn_word_length(head);
+    for (uint64_t unit = 0, length; unit < end && (length = kn_run_length(unit)); unit += length) {
+        uint64_t head = load((uint32_t)unit);
         if (kn_word_kind(head) != KN_UNIT_FREE) {
             open = 0;
         } else if (!open) {
@@ -323,15 +354,14 @@ void kn_runs_join(void)
             stamp(open, kn_word_length(load(open)), kn_milliseconds());
             bin_add(open, kn_word_length(load(open)));
         }
-        unit += length;
     }
 }
 
 uint64_t kn_run_longest(void)
 {
-    uint64_t longest = 0;
+    uint64_t longest = 0, walked = 0;
     for (uint32_t bin = bin_from(0); bin < KN_BINS; bin = bin_from(bin + 1))
-        for (uint32_t unit = heap()->bin[bin]; unit; unit = *next_of(unit))
+        for (uint32_t unit = heap()->bin[bin]; unit; unit = next_in_list(unit, &walked))
             if (kn_word_length(load(unit)) > longest)
                 longest = kn_word_length(load(unit));
     return longest;
@@ -359,10 +389,9 @@ uint64_t kn_runs_listed(void)
 static uint32_t solid_unit(void)
 {
     for (uint32_t bin = bin_from(0); bin < KN_BINS; bin = bin_from(bin + 1)) {
-        int looks = 4;
-        for (uint32_t unit = heap()->bin[bin]; unit && looks; unit = *next_of(unit), looks--)
-            if (!(load(unit) & KN_PAGES))
-                return unit;
+        uint32_t unit = lowest_of(bin, 1, 1, 4);
+        if (unit)
+            return unit;
     }
     return 0;
 }
@@ -467,11 +496,11 @@ static int table_is_listed(uint32_t unit, uint32_t table)
 /* Walks the heads and dresses every run; a part of a table that is listed nowhere becomes free. */
 static int repair_heads(uint64_t end)
 {
-    for (uint64_t unit = 0; unit < end;) {
-        uint64_t head = load((uint32_t)unit);
-        uint64_t length = kn_word_length(head);
-        if (length == 0 || unit + length > end)
+    for (uint64_t unit = 0, length; unit < end; unit += length) {
+        length = kn_run_length(unit);
+        if (!length)
             return -EBADMSG;
+        uint64_t head = load((uint32_t)unit);
         if (kn_word_kind(head) == KN_UNIT_TABLE &&
             !table_is_listed((uint32_t)unit, kn_word_class(head))) {
             head = kn_word_make(KN_UNIT_FREE, 0, length, 0);
@@ -481,7 +510,6 @@ static int repair_heads(uint64_t end)
             dress_free((uint32_t)unit, length, 1);
         else
             dress_used((uint32_t)unit, length);
-        unit += length;
     }
     return 0;
 }
@@ -527,9 +555,7 @@ int kn_runs_repair(void)
 
 uint32_t kn_table_units(enum kn_table table)
 {
-    return table == KN_TABLE_PARTICIPANTS
-               ? KN_PARTICIPANTS_IN_CHUNK * sizeof(struct kn_participant) / KN_UNIT
-               : KN_MEMBERS_IN_CHUNK * sizeof(struct kn_member) / KN_UNIT;
+    return table == KN_TABLE_PARTICIPANTS ? KN_PARTICIPANT_UNITS : KN_MEMBER_UNITS;
 }
 
 /* Places a part of a table in a new arena that nobody else sees yet. */

@@ -99,14 +99,14 @@ void kn_units_begin(void);
 
 /* ---- Under heap.lock ---- */
 
+/*
+ * The length of the run that begins at this unit. 0: none begins here, so some process wrote where
+ * it must not; the heap is poisoned then, and a walk ends.
+ */
+uint64_t kn_run_length(uint64_t unit);
+
 /* Makes bins, tails and insides anew from the heads. -EBADMSG: the heads make no sense. */
 int kn_runs_repair(void);
-
-/*
- * A run of n units out of the free ones, marked with word (kind, class and slot; the length and
- * the holes flag are set here). Returns its first unit, or 0.
- */
-uint32_t kn_run_take(uint64_t n, uint64_t word);
 
 /*
  * Frees the run that begins at unit and joins it with free neighbours whose pages are in the same
@@ -124,10 +124,13 @@ void kn_runs_join(void);
 uint64_t kn_run_longest(void);
 uint64_t kn_runs_listed(void);
 
-/* A free run that kn_run_take would take for n units, or 0. */
-uint32_t kn_run_find(uint64_t n);
+/* A free run of at least n units, or 0. solid: only one whose pages are all there. */
+uint32_t kn_run_find(uint64_t n, int solid);
 
-/* Takes n units off the front of this free run. */
+/*
+ * Takes n units off the front of this free run, marked with word (kind, class and slot; the length
+ * and what is known of its pages are set here).
+ */
 uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word);
 
 /* Stores a run's head: the commit of what changes its kind. */

@@ -89,14 +89,26 @@ static void verify_gone(void)
 
 static pthread_mutex_t *mutex;
 
-static void make_mutex(void)
+static void make_mutex_of(int protocol)
 {
     pthread_mutexattr_t attributes;
     mutex = kin_alloc(sizeof *mutex);
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    CHECK(pthread_mutexattr_setprotocol(&attributes, protocol) == 0);
     CHECK(pthread_mutex_init(mutex, &attributes) == 0);
+}
+
+static void make_mutex(void)
+{
+    make_mutex_of(PTHREAD_PRIO_NONE);
+}
+
+/* The C library marks the list's pointers to such mutexes. */
+static void make_pi_mutex(void)
+{
+    make_mutex_of(PTHREAD_PRIO_INHERIT);
 }
 
 static void hold_mutex(void)
@@ -166,6 +178,8 @@ static const struct kill_case cases[] = {
     { "end of a thread with slabs", NULL, join_and_use, leave, table_state, verify_gone, 0 },
     { "kin_fini", NULL, join, fini, table_state, verify_gone, 0 },
     { "first call, a mutex is held", make_mutex, hold_mutex, join_and_unlock, table_state,
+      verify_gone_and_unlocked, 0 },
+    { "first call, a PI mutex is held", make_pi_mutex, hold_mutex, join_and_unlock, table_state,
       verify_gone_and_unlocked, 0 },
     { "first call, the table is full", fill_the_table, NULL, join, table_state, verify_longer, 0 },
     { NULL, NULL, NULL, NULL, NULL, NULL, 0 },

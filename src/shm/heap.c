@@ -159,6 +159,8 @@ void *kin_calloc(size_t count, size_t size)
             kn_fail(-ENOMEM, "%zu elements of %zu bytes are more than there can be", count, size);
     else if (t)
         block = take(t, bytes, &error);
+    if (KN_PLANT("calloc-intent-early") && block)
+        kn_intend(t, NULL);
     if (block)
         memset(block, 0, bytes);
     return finish(t, block, error);

@@ -58,18 +58,19 @@ static int try_mutex(struct kn_participant *p)
     return EOWNERDEAD;
 }
 
+/* Who died while it took a slot left its mutex locked: the next one to claim it finds out. */
 static enum kn_life_state state_by_mutex(struct kn_participant *p)
 {
-    if (atomic_load(&p->taken) == KN_TAKEN_DEAD)
+    if (atomic_load(&p->taken) == KN_TAKEN_YES && try_mutex(p) == 0)
+        pthread_mutex_unlock(&p->life.mutex); /* it was left this very moment */
+    switch (atomic_load(&p->taken)) {
+    case KN_TAKEN_YES:
+        return KN_LIFE_ALIVE;
+    case KN_TAKEN_DEAD:
         return KN_LIFE_DEAD;
-    int answer = try_mutex(p);
-    if (answer == 0)
-        pthread_mutex_unlock(&p->life.mutex);
-    uint32_t taken = atomic_load(&p->taken);
-    if (taken == KN_TAKEN_DEAD)
-        return KN_LIFE_DEAD;
-    /* Busy and not taken: somebody looks, as we do, or is just about to take or to leave it. */
-    return answer != 0 && taken == KN_TAKEN_YES ? KN_LIFE_ALIVE : KN_LIFE_FREE;
+    default:
+        return KN_LIFE_FREE;
+    }
 }
 
 enum kn_life_state kn_participant_state(const struct kn_header *header, struct kn_participant *p)
@@ -271,6 +272,8 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
     robust->head->list_op_pending = kn_robust_node(word, robust->futex_offset);
     kn_compiler_barrier();
     kn_robust_unlink(robust->head, &p->life);
+    if (KN_PLANT("leave-unnamed"))
+        robust->head->list_op_pending = NULL;
     next_generation(p);
     atomic_store(&p->start_time, 0);
     uint32_t last = atomic_exchange_explicit(word, 0, memory_order_release);

@@ -290,7 +290,7 @@ static void memory_group(void)
     int status = reap(pid);
     leave_group(pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
-        printf("    not shown: no memory control group can be made here\n");
+        not_shown("no memory control group can be made here");
         return;
     }
     CHECK_EQUAL(status, 0);
@@ -301,7 +301,7 @@ static void memory_group(void)
 static void without_dev_shm(void)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-        printf("    not shown: no mount namespace\n");
+        not_shown("no mount namespace");
         return;
     }
     begin();
@@ -328,7 +328,7 @@ static void strict_overcommit(void)
 {
     static const char setting[] = "/proc/sys/vm/overcommit_memory";
     if (!getenv("KIN_TEST_OWN_MACHINE")) {
-        printf("    not shown here: it would change the whole machine\n");
+        not_shown("it would change the whole machine");
         return;
     }
     CHECK(write_text(setting, "2") == 0);
@@ -361,7 +361,7 @@ static void locked_memory(void)
     begin();
     int64_t before = file_bytes();
     if (mlockall(MCL_CURRENT) < 0) {
-        printf("    not shown: mlockall is not allowed\n");
+        not_shown("mlockall is not allowed");
         return;
     }
     CHECK_EQUAL(file_bytes(), before);
@@ -388,8 +388,9 @@ static void core_dump(void)
     FILE *file = fopen("/proc/sys/kernel/core_pattern", "r");
     CHECK(file != NULL && fgets(pattern, sizeof pattern, file) != NULL);
     fclose(file);
+    pattern[strcspn(pattern, "\n")] = '\0';
     if (pattern[0] == '|' || strchr(pattern, '/')) {
-        printf("    not shown: the core pattern is %s", pattern);
+        not_shown("the core pattern is %s", pattern);
         return;
     }
     CHECK(mkdtemp(directory) != NULL && chdir(directory) == 0);

@@ -273,7 +273,7 @@ static void main_ends_first(int number)
 static void main_thread_ends(void)
 {
 #if !defined(__GLIBC__)
-    printf("    not shown: with musl this hangs the child of a fork, without kin as well\n");
+    not_shown("with musl this hangs the child of a fork, without kin as well");
     return;
 #endif
     begin();

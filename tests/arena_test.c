@@ -150,6 +150,15 @@ static void bad_options(void)
     CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .error = &error, .arena_size = 5 }), -EINVAL);
     CHECK(error.code == -EINVAL && strstr(error.text, "size must be"));
     CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .reserved = { 1 } }), -EINVAL);
+    static const char *const nonsense[] = { "much", "0.5",  "0",   "-1",    "nan", "inf",
+                                            "64MB", "64 M", "31M", "4097G", "G",   "1e30" };
+    for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+        char quoted[40];
+        snprintf(quoted, sizeof quoted, "'%s'", nonsense[i]);
+        setenv("KIN_ARENA_SIZE", nonsense[i], 1);
+        CHECK_EQUAL(kin_init(NULL, NULL, &(kin_options) { .error = &error }), -EINVAL);
+        CHECK(strstr(error.text, quoted) || strstr(error.text, "size must be"));
+    }
     setenv("KIN_ARENA_SIZE", "much", 1);
     CHECK_EQUAL(kin_init(NULL, NULL, NULL), -EINVAL);
     CHECK(strstr(kin_family_error(), "KIN_ARENA_SIZE is 'much'"));
@@ -157,6 +166,22 @@ static void bad_options(void)
     CHECK_EQUAL(kin_init(NULL, NULL, NULL), 0);
     CHECK_EQUAL(kn_process.header->size, 1536 * MIB);
     CHECK_EQUAL(kin_init(NULL, NULL, NULL), 0);
+}
+
+/* What a call that succeeds met on its way is nobody's business. */
+static void errno_is_kept(void)
+{
+    static const char *const sizes[] = { "", "256M", "1.5G" };
+    for (int i = 0; i < 3; i++) {
+        setenv("KIN_ARENA_SIZE", sizes[i], 1);
+        for (int again = 0; again < 2; again++) {
+            errno = 0x1234;
+            int answer = kin_init(NULL, NULL, NULL), after = errno;
+            CHECK_EQUAL(answer, 0);
+            CHECK_EQUAL(after, 0x1234);
+        }
+        CHECK_EQUAL(kin_fini(), 0);
+    }
 }
 
 static void set_limit(int what, rlim_t bytes)
@@ -475,6 +500,7 @@ static const struct test_case cases[] = {
     { "is sealed", is_sealed },
     { "a full arena", full_arena },
     { "bad options", bad_options },
+    { "errno is kept", errno_is_kept },
     { "file size limit", file_size_limit },
     { "file size limit at start", file_size_limit_at_start },
     { "address space limit", address_space_limit },

@@ -184,6 +184,50 @@ static void errno_is_kept(void)
     }
 }
 
+/* Can this process have so much address space in one piece? */
+static int address_space_has(size_t bytes)
+{
+    void *there = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return there != MAP_FAILED && munmap(there, bytes) == 0;
+}
+
+static void use_and_check(int number)
+{
+    char *small = kin_alloc(100), *large = kin_alloc(20 * MIB);
+    CHECK(small && large);
+    memset(small, number, 100);
+    memset(large, number, 20 * MIB);
+    CHECK_EQUAL(kin_heap_check(), 0);
+    CHECK(kin_free(small) == 0 && kin_free(large) == 0);
+    CHECK_EQUAL(kin_heap_check(), 0);
+}
+
+static void large_arena(int gib)
+{
+    char text[20];
+    uint64_t size = (uint64_t)gib << 30;
+    snprintf(text, sizeof text, "%dG", gib);
+    setenv("KIN_ARENA_SIZE", text, 1);
+    int there = address_space_has(size), answer = kin_init(NULL, NULL, NULL);
+    if (answer == -ENOMEM && (!there || KIN_TEST_ASAN)) {
+        CHECK(strstr(kin_family_error(), "the arena"));
+        not_shown("the address space is too short for %s", text);
+        return;
+    }
+    CHECK_EQUAL(answer, 0);
+    CHECK_EQUAL(kn_process.header->size, size);
+    use_and_check(1);
+    CHECK_EQUAL(reap(fork_worker(use_and_check, 2)), 0);
+    CHECK(file_bytes() < (int64_t)(256 * MIB));
+}
+
+/* The tables of so large an arena are larger than all that a small one begins with. */
+static void largest_arena(void)
+{
+    CHECK_EQUAL(reap(fork_worker(large_arena, 800)), 0);
+    CHECK_EQUAL(reap(fork_worker(large_arena, 4096)), 0);
+}
+
 static void set_limit(int what, rlim_t bytes)
 {
     struct rlimit limit = { bytes, bytes };
@@ -501,6 +545,7 @@ static const struct test_case cases[] = {
     { "a full arena", full_arena },
     { "bad options", bad_options },
     { "errno is kept", errno_is_kept },
+    { "the largest arena", largest_arena },
     { "file size limit", file_size_limit },
     { "file size limit at start", file_size_limit_at_start },
     { "address space limit", address_space_limit },

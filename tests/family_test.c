@@ -14,6 +14,7 @@
 #include <shm/member.h>
 #include <shm/sweep.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -162,38 +163,119 @@ static void raw_forked(void)
     use();
 }
 
-static void vforked(void)
+/* ---- exec ---- */
+
+/* Between the test and a program that a child of it executes: this one, told to wait. */
+static int ends[2];
+
+static void make_ends(void)
 {
-    begin();
-    use();
-    pid_t pid = vfork();
-    if (pid == 0)
-        _exit(0);
-    CHECK_EQUAL(reap(pid), 0);
-    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
-    use();
-    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
 }
 
-/* ---- exec ---- */
+/* Returns only where it fails. The child of a vfork may call it. */
+static void execute(const char *path)
+{
+    if (dup2(ends[1], STDIN_FILENO) == STDIN_FILENO)
+        execl(path, "family_test", "--wait", (char *)NULL);
+}
+
+/* The program: says that it runs, and does so until the test lets go of its end. */
+static int wait_for_the_test(void)
+{
+    char byte = 0;
+    if (write(STDIN_FILENO, &byte, 1) != 1)
+        return 1;
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        continue;
+    return 0;
+}
+
+/* From here on the child's memory is the program's. */
+static void await_program(void)
+{
+    char byte;
+    CHECK(close(ends[1]) == 0);
+    CHECK_EQUAL(read(ends[0], &byte, 1), 1);
+}
+
+static void end_program(pid_t pid)
+{
+    CHECK_EQUAL(waitpid(pid, NULL, WNOHANG), 0);
+    CHECK(close(ends[0]) == 0);
+    CHECK_EQUAL(reap(pid), 0);
+}
+
+static void alone(void)
+{
+    CHECK_EQUAL(kin_family_size(), 1);
+    /* Where the kernel marks nobody, /proc is asked, which shows the thread that execs as before. */
+    if (kn_process.mode == KN_ROBUST_NATIVE)
+        CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+    use();
+    CHECK(kin_heap_check() == 0);
+}
+
+/* It runs in this process's memory until it ends or execs: nothing of that must show here. */
+static void vforked(void)
+{
+    static const char *const paths[] = { NULL, "/nowhere", "/proc/self/exe" };
+    begin();
+    use();
+    char *block = kin_alloc(100);
+    struct kn_thread before = *self();
+    for (volatile int i = 0; i < 3; i++) {
+        make_ends();
+        pid_t pid = vfork();
+        if (pid == 0) {
+            if (paths[i])
+                execute(paths[i]);
+            _exit(5);
+        }
+        CHECK(pid > 0);
+        alone();
+        if (i == 2) {
+            await_program();
+            alone();
+            end_program(pid);
+        } else {
+            CHECK_EQUAL(WEXITSTATUS(reap(pid)), 5);
+            CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+        }
+        alone();
+        /* Registered as before: neither anew nor by the child. */
+        struct kn_thread *t = self();
+        CHECK(t->self == before.self && t->id == before.id && t->robust == before.robust);
+        CHECK(t->robust->list_op_pending == NULL);
+    }
+    CHECK_EQUAL(kin_free(block), 0);
+    CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+}
 
 static void become_another(int number)
 {
+    (void)number;
     use();
-    if (number == 0)
-        execl("/proc/self/exe", "family_test", "--wait", (char *)NULL);
+    execute("/nowhere");
+    /* It could not, and is a member still. */
+    CHECK_EQUAL(kin_family_size(), 2);
+    execute("/proc/self/exe");
     _exit(9);
 }
 
+/* The program runs on in the same process, and is no member: the kernel marked the life word. */
 static void executed(void)
 {
     begin();
+    make_ends();
     pid_t pid = fork_worker(become_another, 0);
-    /* The executed program runs on, but is no member: its life word was marked. */
-    int status = reap(pid);
-    CHECK_EQUAL(status, 0);
-    CHECK_EQUAL(kin_family_size(), 1);
-    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    await_program();
+    WAIT_UNTIL(kin_family_size() == 1);
+    alone();
+    CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+    end_program(pid);
+    alone();
 }
 
 /* ---- the ends of a thread ---- */
@@ -503,7 +585,7 @@ static const struct test_case cases[] = {
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--wait") == 0)
-        return 0;
+        return wait_for_the_test();
     run_apart(cases, argc, argv);
     return 0;
 }

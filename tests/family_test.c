@@ -278,6 +278,37 @@ static void executed(void)
     alone();
 }
 
+/*
+ * The thread that execs gets the number of the first one, before the kernel walks its list: nobody
+ * marks its word, which names a thread that is no more.
+ */
+static void *become_another_here(void *unused)
+{
+    use();
+    execute("/proc/self/exe");
+    _exit(9);
+    return unused;
+}
+
+static void become_another_in_thread(int number)
+{
+    (void)number;
+    use();
+    in_thread(become_another_here);
+}
+
+static void executed_by_a_thread(void)
+{
+    begin();
+    make_ends();
+    pid_t pid = fork_worker(become_another_in_thread, 0);
+    await_program();
+    WAIT_UNTIL(kin_family_size() == 1);
+    alone();
+    end_program(pid);
+    alone();
+}
+
 /* ---- the ends of a thread ---- */
 
 static void *end_by_exit(void *unused)
@@ -571,6 +602,7 @@ static const struct test_case cases[] = {
     { "forked by the bare call", raw_forked },
     { "vforked", vforked },
     { "executed", executed },
+    { "executed by a thread", executed_by_a_thread },
     { "threads end", threads_end },
     { "main thread ends", main_thread_ends },
     { "in a handler", in_a_handler },

@@ -112,11 +112,16 @@ static void *use_in_thread(void *unused)
     return unused;
 }
 
-static void in_thread(void *(*work)(void *))
+static void run_thread(void *(*work)(void *), void *argument)
 {
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, work, NULL) == 0);
+    CHECK(pthread_create(&thread, NULL, work, argument) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void in_thread(void *(*work)(void *))
+{
+    run_thread(work, NULL);
 }
 
 /* The child's first kin call comes from a thread that the child made itself. */
@@ -481,13 +486,20 @@ static void handler_in_a_section(void)
 
 /* ---- the life word among the C library's robust mutexes ---- */
 
-static void robust_mutex(pthread_mutex_t *mutex)
+/* 0, or an error number where the protocol is not known. */
+static int robust_mutex_with(int protocol, pthread_mutex_t *mutex)
 {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    CHECK(pthread_mutex_init(mutex, &attributes) == 0);
+    int error = pthread_mutexattr_setprotocol(&attributes, protocol);
+    return error ? error : pthread_mutex_init(mutex, &attributes);
+}
+
+static void robust_mutex(pthread_mutex_t *mutex)
+{
+    CHECK_EQUAL(robust_mutex_with(PTHREAD_PRIO_NONE, mutex), 0);
 }
 
 static pthread_mutex_t *mutexes;
@@ -514,6 +526,139 @@ static void among_robust_mutexes(void)
     CHECK_EQUAL(pthread_mutex_lock(&mutexes[1]), EOWNERDEAD);
     CHECK_EQUAL(pthread_mutex_lock(&mutexes[0]), 0);
     CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/*
+ * The same with mutexes that inherit priority, which glibc names with bit 0 of a pointer set, wherever
+ * the pointer stands. An order is a number: each of its digits takes one of these, or gives it back.
+ */
+enum { INHERITING, INHERITING_TOO, PLAIN, MUTEXES, LIFE = MUTEXES, THINGS };
+
+struct order {
+    int digits, steps;
+};
+
+static int in_order(const struct order *order, int step)
+{
+    int digits = order->digits;
+    while (step-- > 0)
+        digits /= THINGS;
+    return digits % THINGS;
+}
+
+/* Bits of what is held in the end. */
+static unsigned held_after(const struct order *order)
+{
+    unsigned held = 0;
+    for (int step = 0; step < order->steps; step++)
+        held ^= 1u << in_order(order, step);
+    return held;
+}
+
+/* How many nodes the thread's list has, as the kernel walks it. */
+static int list_length(void)
+{
+    struct robust_list_head *head = NULL;
+    size_t size;
+    int count = 0;
+    CHECK(syscall(SYS_get_robust_list, 0, &head, &size) == 0);
+    if (!head)
+        return 0;
+    CHECK(head->list_op_pending == NULL);
+    for (uintptr_t node = (uintptr_t)head->list.next; node != (uintptr_t)&head->list; count++) {
+        CHECK(count <= THINGS);
+        node = (uintptr_t)((struct robust_list *)(node & ~(uintptr_t)1))->next;
+    }
+    return count;
+}
+
+static void take_or_give_back(int thing, int is_held)
+{
+    if (thing != LIFE)
+        CHECK_EQUAL((is_held ? pthread_mutex_unlock : pthread_mutex_lock)(&mutexes[thing]), 0);
+    else if (is_held)
+        kn_thread_leave();
+    else
+        use();
+}
+
+static void follow(const struct order *order)
+{
+    unsigned held = 0;
+    for (int step = 0; step < order->steps; step++) {
+        int thing = in_order(order, step);
+        take_or_give_back(thing, held >> thing & 1);
+        held ^= 1u << thing;
+        if (held >> LIFE & 1)
+            use();
+        if (kn_process.mode == KN_ROBUST_NATIVE)
+            CHECK_EQUAL(list_length(), __builtin_popcount(held));
+    }
+}
+
+static void *follow_and_end(void *order)
+{
+    follow(order);
+    return NULL;
+}
+
+static void *follow_and_die(void *order)
+{
+    follow(order);
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+/* In a thread of its own, whose list nothing was in before. */
+static void die_in_order(int digits)
+{
+    struct order order = { digits, 4 };
+    run_thread(follow_and_die, &order);
+}
+
+/* What the thread had is marked, the rest is free, and both can be had again. */
+static void verify_order(const struct order *order)
+{
+    unsigned held = held_after(order);
+    for (int i = 0; i < MUTEXES; i++) {
+        int answer = pthread_mutex_lock(&mutexes[i]);
+        CHECK_EQUAL(answer, held >> i & 1 ? EOWNERDEAD : 0);
+        CHECK(!answer || pthread_mutex_consistent(&mutexes[i]) == 0);
+        CHECK(pthread_mutex_unlock(&mutexes[i]) == 0);
+    }
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+}
+
+static int orders(int steps)
+{
+    return steps ? THINGS * orders(steps - 1) : 1;
+}
+
+static void among_inheriting_mutexes(void)
+{
+    begin();
+    mutexes = crew_shared(MUTEXES * sizeof *mutexes);
+    robust_mutex(&mutexes[PLAIN]);
+    int error = robust_mutex_with(PTHREAD_PRIO_INHERIT, &mutexes[INHERITING]);
+    if (!error)
+        error = robust_mutex_with(PTHREAD_PRIO_INHERIT, &mutexes[INHERITING_TOO]);
+    if (error) {
+        not_shown("no mutexes that inherit priority: %s", strerror(error));
+        return;
+    }
+    for (struct order order = { 0, 5 }; order.digits < orders(order.steps); order.digits++) {
+        run_thread(follow_and_end, &order);
+        verify_order(&order);
+    }
+    for (struct order order = { 0, 4 }; order.digits < orders(order.steps); order.digits++) {
+        CHECK_EQUAL(WTERMSIG(reap(fork_worker(die_in_order, order.digits))), SIGKILL);
+        if (kn_process.mode == KN_ROBUST_NATIVE)
+            CHECK_EQUAL(count_slots(KN_LIFE_DEAD), held_after(&order) >> LIFE & 1);
+        verify_order(&order);
+    }
+    CHECK(kin_heap_check() == 0);
 }
 
 /* So many robust mutexes that the kernel does not walk as far as the life word: /proc knows. */
@@ -608,6 +753,7 @@ static const struct test_case cases[] = {
     { "in a handler", in_a_handler },
     { "handler in a section", handler_in_a_section },
     { "among robust mutexes", among_robust_mutexes },
+    { "among inheriting mutexes", among_inheriting_mutexes },
     { "beyond the kernel's walk", beyond_the_walk },
     { "many in turn", many_in_turn },
     { "many at once", many_at_once },

@@ -661,6 +661,35 @@ static void among_inheriting_mutexes(void)
     CHECK(kin_heap_check() == 0);
 }
 
+/* The child of a fork begins with an empty list: its mutex must not get next to its parent's word. */
+static void lock_and_unlock(int number)
+{
+    (void)number;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_mutex_lock(&mutexes[i]) == 0);
+    CHECK(pthread_mutex_unlock(&mutexes[0]) == 0);
+    raise(SIGKILL);
+}
+
+static void in_a_child_first(void)
+{
+    begin();
+    mutexes = crew_shared(2 * sizeof *mutexes);
+    robust_mutex(&mutexes[0]);
+    robust_mutex(&mutexes[1]);
+    struct kn_thread *t = self();
+    struct robust_list *previous = t->self->life.previous;
+    CHECK_EQUAL(WTERMSIG(reap(fork_worker(lock_and_unlock, 0))), SIGKILL);
+    CHECK(t->self->life.previous == previous);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[0]), 0);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[1]), EOWNERDEAD);
+    kn_thread_leave();
+    CHECK_EQUAL(pthread_mutex_unlock(&mutexes[0]), 0);
+    if (kn_process.mode == KN_ROBUST_NATIVE)
+        CHECK_EQUAL(list_length(), 1);
+    use();
+}
+
 /* So many robust mutexes that the kernel does not walk as far as the life word: /proc knows. */
 #define TOO_MANY 2100
 
@@ -754,6 +783,7 @@ static const struct test_case cases[] = {
     { "handler in a section", handler_in_a_section },
     { "among robust mutexes", among_robust_mutexes },
     { "among inheriting mutexes", among_inheriting_mutexes },
+    { "a mutex in a child first", in_a_child_first },
     { "beyond the kernel's walk", beyond_the_walk },
     { "many in turn", many_in_turn },
     { "many at once", many_at_once },

@@ -14,6 +14,7 @@
 #include <shm/member.h>
 #include <shm/sweep.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -86,9 +87,10 @@ static void forked_deep(void)
 }
 
 /* A child that never calls kin is no member, and its end hurts nobody. */
-static void silent(int number)
+static void silent(int stays)
 {
-    (void)number;
+    while (stays)
+        pause();
 }
 
 static void forked_silent(void)
@@ -96,7 +98,9 @@ static void forked_silent(void)
     begin();
     char *block = kin_alloc(100);
     CHECK_EQUAL(reap(fork_worker(silent, 0)), 0);
-    CHECK_EQUAL(WTERMSIG(kill_and_reap(fork_worker(silent, 0))) & 0, 0);
+    pid_t pid = fork_worker(silent, 1);
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(WTERMSIG(kill_and_reap(pid)), SIGKILL);
     CHECK_EQUAL(kin_family_size(), 1);
     CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
     CHECK(kin_free(block) == 0);
@@ -108,11 +112,16 @@ static void *use_in_thread(void *unused)
     return unused;
 }
 
-static void in_thread(void *(*work)(void *))
+static void run_thread(void *(*work)(void *), void *argument)
 {
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, work, NULL) == 0);
+    CHECK(pthread_create(&thread, NULL, work, argument) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void in_thread(void *(*work)(void *))
+{
+    run_thread(work, NULL);
 }
 
 /* The child's first kin call comes from a thread that the child made itself. */
@@ -160,38 +169,150 @@ static void raw_forked(void)
     use();
 }
 
-static void vforked(void)
+/* ---- exec ---- */
+
+/* Between the test and a program that a child of it executes: this one, told to wait. */
+static int ends[2];
+
+static void make_ends(void)
 {
-    begin();
-    use();
-    pid_t pid = vfork();
-    if (pid == 0)
-        _exit(0);
-    CHECK_EQUAL(reap(pid), 0);
-    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
-    use();
-    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
 }
 
-/* ---- exec ---- */
+/* Returns only where it fails. The child of a vfork may call it. */
+static void execute(const char *path)
+{
+    if (dup2(ends[1], STDIN_FILENO) == STDIN_FILENO)
+        execl(path, "family_test", "--wait", (char *)NULL);
+}
+
+/* The program: says that it runs, and does so until the test lets go of its end. */
+static int wait_for_the_test(void)
+{
+    char byte = 0;
+    if (write(STDIN_FILENO, &byte, 1) != 1)
+        return 1;
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        continue;
+    return 0;
+}
+
+/* From here on the child's memory is the program's. */
+static void await_program(void)
+{
+    char byte;
+    CHECK(close(ends[1]) == 0);
+    CHECK_EQUAL(read(ends[0], &byte, 1), 1);
+}
+
+static void end_program(pid_t pid)
+{
+    CHECK_EQUAL(waitpid(pid, NULL, WNOHANG), 0);
+    CHECK(close(ends[0]) == 0);
+    CHECK_EQUAL(reap(pid), 0);
+}
+
+static void alone(void)
+{
+    CHECK_EQUAL(kin_family_size(), 1);
+    /* Where the kernel marks nobody, /proc is asked, which shows the thread that execs as before. */
+    if (kn_process.mode == KN_ROBUST_NATIVE)
+        CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+    use();
+    CHECK(kin_heap_check() == 0);
+}
+
+/* It runs in this process's memory until it ends or execs: nothing of that must show here. */
+static void vforked(void)
+{
+    static const char *const paths[] = { NULL, "/nowhere", "/proc/self/exe" };
+    begin();
+    use();
+    char *block = kin_alloc(100);
+    struct kn_thread before = *self();
+    for (volatile int i = 0; i < 3; i++) {
+        make_ends();
+        pid_t pid = vfork();
+        if (pid == 0) {
+            if (paths[i])
+                execute(paths[i]);
+            _exit(5);
+        }
+        CHECK(pid > 0);
+        alone();
+        if (i == 2) {
+            await_program();
+            alone();
+            end_program(pid);
+        } else {
+            CHECK_EQUAL(WEXITSTATUS(reap(pid)), 5);
+            CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+        }
+        alone();
+        /* Registered as before: neither anew nor by the child. */
+        struct kn_thread *t = self();
+        CHECK(t->self == before.self && t->id == before.id && t->robust == before.robust);
+        CHECK(t->robust->list_op_pending == NULL);
+    }
+    CHECK_EQUAL(kin_free(block), 0);
+    CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+}
 
 static void become_another(int number)
 {
+    (void)number;
     use();
-    if (number == 0)
-        execl("/proc/self/exe", "family_test", "--wait", (char *)NULL);
+    execute("/nowhere");
+    /* It could not, and is a member still. */
+    CHECK_EQUAL(kin_family_size(), 2);
+    execute("/proc/self/exe");
     _exit(9);
 }
 
+/* The program runs on in the same process, and is no member: the kernel marked the life word. */
 static void executed(void)
 {
     begin();
+    make_ends();
     pid_t pid = fork_worker(become_another, 0);
-    /* The executed program runs on, but is no member: its life word was marked. */
-    int status = reap(pid);
-    CHECK_EQUAL(status, 0);
-    CHECK_EQUAL(kin_family_size(), 1);
-    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    await_program();
+    WAIT_UNTIL(kin_family_size() == 1);
+    alone();
+    CHECK_EQUAL(reap(fork_worker(be_a_member, 0)), 0);
+    end_program(pid);
+    alone();
+}
+
+/*
+ * The thread that execs gets the number of the first one, before the kernel walks its list: nobody
+ * marks its word, which names a thread that is no more.
+ */
+static void *become_another_here(void *unused)
+{
+    use();
+    execute("/proc/self/exe");
+    _exit(9);
+    return unused;
+}
+
+static void become_another_in_thread(int number)
+{
+    (void)number;
+    use();
+    in_thread(become_another_here);
+}
+
+static void executed_by_a_thread(void)
+{
+    begin();
+    make_ends();
+    pid_t pid = fork_worker(become_another_in_thread, 0);
+    await_program();
+    WAIT_UNTIL(kin_family_size() == 1);
+    alone();
+    end_program(pid);
+    alone();
 }
 
 /* ---- the ends of a thread ---- */
@@ -274,7 +395,7 @@ static void main_ends_first(int number)
 static void main_thread_ends(void)
 {
 #if !defined(__GLIBC__)
-    printf("    not shown: with musl this hangs the child of a fork, without kin as well\n");
+    not_shown("with musl this hangs the child of a fork, without kin as well");
     return;
 #endif
     begin();
@@ -366,13 +487,20 @@ static void handler_in_a_section(void)
 
 /* ---- the life word among the C library's robust mutexes ---- */
 
-static void robust_mutex(pthread_mutex_t *mutex)
+/* 0, or an error number where the protocol is not known. */
+static int robust_mutex_with(int protocol, pthread_mutex_t *mutex)
 {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    CHECK(pthread_mutex_init(mutex, &attributes) == 0);
+    int error = pthread_mutexattr_setprotocol(&attributes, protocol);
+    return error ? error : pthread_mutex_init(mutex, &attributes);
+}
+
+static void robust_mutex(pthread_mutex_t *mutex)
+{
+    CHECK_EQUAL(robust_mutex_with(PTHREAD_PRIO_NONE, mutex), 0);
 }
 
 static pthread_mutex_t *mutexes;
@@ -399,6 +527,168 @@ static void among_robust_mutexes(void)
     CHECK_EQUAL(pthread_mutex_lock(&mutexes[1]), EOWNERDEAD);
     CHECK_EQUAL(pthread_mutex_lock(&mutexes[0]), 0);
     CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/*
+ * The same with mutexes that inherit priority, which glibc names with bit 0 of a pointer set, wherever
+ * the pointer stands. An order is a number: each of its digits takes one of these, or gives it back.
+ */
+enum { INHERITING, INHERITING_TOO, PLAIN, MUTEXES, LIFE = MUTEXES, THINGS };
+
+struct order {
+    int digits, steps;
+};
+
+static int in_order(const struct order *order, int step)
+{
+    int digits = order->digits;
+    while (step-- > 0)
+        digits /= THINGS;
+    return digits % THINGS;
+}
+
+/* Bits of what is held in the end. */
+static unsigned held_after(const struct order *order)
+{
+    unsigned held = 0;
+    for (int step = 0; step < order->steps; step++)
+        held ^= 1u << in_order(order, step);
+    return held;
+}
+
+/* How many nodes the thread's list has, as the kernel walks it. */
+static int list_length(void)
+{
+    struct robust_list_head *head = NULL;
+    size_t size;
+    int count = 0;
+    CHECK(syscall(SYS_get_robust_list, 0, &head, &size) == 0);
+    if (!head)
+        return 0;
+    CHECK(head->list_op_pending == NULL);
+    for (uintptr_t node = (uintptr_t)head->list.next; node != (uintptr_t)&head->list; count++) {
+        CHECK(count <= THINGS);
+        node = (uintptr_t)((struct robust_list *)(node & ~(uintptr_t)1))->next;
+    }
+    return count;
+}
+
+static void take_or_give_back(int thing, int is_held)
+{
+    if (thing != LIFE)
+        CHECK_EQUAL((is_held ? pthread_mutex_unlock : pthread_mutex_lock)(&mutexes[thing]), 0);
+    else if (is_held)
+        kn_thread_leave();
+    else
+        use();
+}
+
+static void follow(const struct order *order)
+{
+    unsigned held = 0;
+    for (int step = 0; step < order->steps; step++) {
+        int thing = in_order(order, step);
+        take_or_give_back(thing, held >> thing & 1);
+        held ^= 1u << thing;
+        if (held >> LIFE & 1)
+            use();
+        if (kn_process.mode == KN_ROBUST_NATIVE)
+            CHECK_EQUAL(list_length(), __builtin_popcount(held));
+    }
+}
+
+static void *follow_and_end(void *order)
+{
+    follow(order);
+    return NULL;
+}
+
+static void *follow_and_die(void *order)
+{
+    follow(order);
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+/* In a thread of its own, whose list nothing was in before. */
+static void die_in_order(int digits)
+{
+    struct order order = { digits, 4 };
+    run_thread(follow_and_die, &order);
+}
+
+/* What the thread had is marked, the rest is free, and both can be had again. */
+static void verify_order(const struct order *order)
+{
+    unsigned held = held_after(order);
+    for (int i = 0; i < MUTEXES; i++) {
+        int answer = pthread_mutex_lock(&mutexes[i]);
+        CHECK_EQUAL(answer, held >> i & 1 ? EOWNERDEAD : 0);
+        CHECK(!answer || pthread_mutex_consistent(&mutexes[i]) == 0);
+        CHECK(pthread_mutex_unlock(&mutexes[i]) == 0);
+    }
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
+    CHECK_EQUAL(count_slots(KN_LIFE_DEAD), 0);
+}
+
+static int orders(int steps)
+{
+    return steps ? THINGS * orders(steps - 1) : 1;
+}
+
+static void among_inheriting_mutexes(void)
+{
+    begin();
+    mutexes = crew_shared(MUTEXES * sizeof *mutexes);
+    robust_mutex(&mutexes[PLAIN]);
+    int error = robust_mutex_with(PTHREAD_PRIO_INHERIT, &mutexes[INHERITING]);
+    if (!error)
+        error = robust_mutex_with(PTHREAD_PRIO_INHERIT, &mutexes[INHERITING_TOO]);
+    if (error) {
+        not_shown("no mutexes that inherit priority: %s", strerror(error));
+        return;
+    }
+    for (struct order order = { 0, 5 }; order.digits < orders(order.steps); order.digits++) {
+        run_thread(follow_and_end, &order);
+        verify_order(&order);
+    }
+    for (struct order order = { 0, 4 }; order.digits < orders(order.steps); order.digits++) {
+        CHECK_EQUAL(WTERMSIG(reap(fork_worker(die_in_order, order.digits))), SIGKILL);
+        if (kn_process.mode == KN_ROBUST_NATIVE)
+            CHECK_EQUAL(count_slots(KN_LIFE_DEAD), held_after(&order) >> LIFE & 1);
+        verify_order(&order);
+    }
+    CHECK(kin_heap_check() == 0);
+}
+
+/* The child of a fork begins with an empty list: its mutex must not get next to its parent's word. */
+static void lock_and_unlock(int number)
+{
+    (void)number;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_mutex_lock(&mutexes[i]) == 0);
+    CHECK(pthread_mutex_unlock(&mutexes[0]) == 0);
+    raise(SIGKILL);
+}
+
+static void in_a_child_first(void)
+{
+    begin();
+    mutexes = crew_shared(2 * sizeof *mutexes);
+    robust_mutex(&mutexes[0]);
+    robust_mutex(&mutexes[1]);
+    struct kn_thread *t = self();
+    struct robust_list *previous = t->self->life.previous;
+    CHECK_EQUAL(WTERMSIG(reap(fork_worker(lock_and_unlock, 0))), SIGKILL);
+    CHECK(t->self->life.previous == previous);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[0]), 0);
+    CHECK_EQUAL(pthread_mutex_lock(&mutexes[1]), EOWNERDEAD);
+    kn_thread_leave();
+    CHECK_EQUAL(pthread_mutex_unlock(&mutexes[0]), 0);
+    if (kn_process.mode == KN_ROBUST_NATIVE)
+        CHECK_EQUAL(list_length(), 1);
+    use();
 }
 
 /* So many robust mutexes that the kernel does not walk as far as the life word: /proc knows. */
@@ -487,11 +777,14 @@ static const struct test_case cases[] = {
     { "forked by the bare call", raw_forked },
     { "vforked", vforked },
     { "executed", executed },
+    { "executed by a thread", executed_by_a_thread },
     { "threads end", threads_end },
     { "main thread ends", main_thread_ends },
     { "in a handler", in_a_handler },
     { "handler in a section", handler_in_a_section },
     { "among robust mutexes", among_robust_mutexes },
+    { "among inheriting mutexes", among_inheriting_mutexes },
+    { "a mutex in a child first", in_a_child_first },
     { "beyond the kernel's walk", beyond_the_walk },
     { "many in turn", many_in_turn },
     { "many at once", many_at_once },
@@ -501,7 +794,7 @@ static const struct test_case cases[] = {
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--wait") == 0)
-        return 0;
+        return wait_for_the_test();
     run_apart(cases, argc, argv);
     return 0;
 }

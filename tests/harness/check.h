@@ -53,6 +53,18 @@ static inline void check_failed(const char *file, int line, const char *what, co
         }                                                                                          \
     } while (0)
 
+/* A case, or the rest of it, cannot be shown here. The line's form is known to .ci/testlog. */
+static inline KIN_PRINTF(1, 2) void not_shown(const char *reason, ...)
+{
+    va_list arguments;
+    va_start(arguments, reason);
+    printf("    not shown: ");
+    vprintf(reason, arguments);
+    printf("\n");
+    va_end(arguments);
+    fflush(stdout);
+}
+
 struct test_case {
     const char *name;
     void (*run)(void);

@@ -7,6 +7,7 @@
 #include "harness/crew.h"
 #include "harness/inside.h"
 
+#include <base/system.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <shm/attach.h>
@@ -476,7 +477,9 @@ static void handler_in_a_section(void)
     t->robust->list_op_pending = NULL;
     CHECK_EQUAL(kin_free(lock), 0);
 
-    /* The same in a thread that kin does not know yet. */
+    /* The same in a thread that kin does not know yet; without the list nobody can see it. */
+    if (kn_process.mode != KN_ROBUST_NATIVE)
+        return;
     kn_thread_leave();
     t->robust->list_op_pending = &t->robust->list;
     CHECK_EQUAL(kin_family_size(), -EBUSY);
@@ -715,6 +718,43 @@ static void beyond_the_walk(void)
     CHECK_EQUAL(count_slots(KN_LIFE_ALIVE), 1);
 }
 
+/* ---- the vestibule, taken over from a dead one while somebody sweeps ---- */
+
+static struct kn_robust robust_of_self(void)
+{
+    struct kn_thread *t = self();
+    return (struct kn_robust) { t->robust, kn_process.futex_offset, kn_process.mode };
+}
+
+static void die_in_vestibule(int number)
+{
+    (void)number;
+    struct kn_robust robust = robust_of_self();
+    CHECK(kn_participant_claim_vestibule(kn_process.header, &robust, kn_gettid()) != NULL);
+    raise(SIGKILL);
+}
+
+static void vestibule_of_the_dead(void)
+{
+    begin();
+    struct kn_header *header = kn_process.header;
+    struct kn_robust robust = robust_of_self();
+    struct kn_participant *p = kn_participant_at(header, KN_VESTIBULE);
+    if (kn_process.mode == KN_ROBUST_NONE)
+        return;
+    reap(fork_worker(die_in_vestibule, 0));
+    CHECK_EQUAL(kn_participant_state(header, p), KN_LIFE_DEAD);
+    CHECK(kn_participant_claim_vestibule(header, &robust, kn_gettid()) == p);
+    kn_participant_reopen(header, p); /* by a sweep that saw it dead before */
+    CHECK_EQUAL(kn_participant_state(header, p), KN_LIFE_ALIVE);
+    kn_participant_leave(header, &robust, p);
+    CHECK_EQUAL(kn_participant_state(header, p), KN_LIFE_FREE);
+
+    reap(fork_worker(die_in_vestibule, 0));
+    CHECK_EQUAL(kin_family_size(), 1);
+    CHECK_EQUAL(kn_participant_state(header, p), KN_LIFE_FREE);
+}
+
 /* ---- many ---- */
 
 static void many_in_turn(void)
@@ -786,6 +826,7 @@ static const struct test_case cases[] = {
     { "among inheriting mutexes", among_inheriting_mutexes },
     { "a mutex in a child first", in_a_child_first },
     { "beyond the kernel's walk", beyond_the_walk },
+    { "vestibule of the dead", vestibule_of_the_dead },
     { "many in turn", many_in_turn },
     { "many at once", many_at_once },
     { NULL, NULL },

@@ -303,6 +303,63 @@ static void across_areas(void)
     CHECK_EQUAL(figures().blocks, 0);
 }
 
+#if !defined(KIN_TEST_THREADS)
+/* A slab of nobody's whose blocks were all freed, as a death at the wrong moment leaves it. */
+static void strays(void)
+{
+    begin();
+    char *block = kin_alloc(1000);
+    struct kn_slab *slab = kn_slab_own_around(kn_thread.id, block);
+    CHECK(slab != NULL);
+    while (slab->free)
+        CHECK(kin_alloc(1000) != NULL);
+    kn_thread.self->cache[slab->class].current = NULL;
+    atomic_store(&slab->owner, 0);
+    for (uint32_t i = 0; i < slab->count; i++)
+        atomic_fetch_or(&kn_slab_remote(slab)[i / 64], (uint64_t)1 << i % 64);
+    kin_heap_statistics statistics;
+    CHECK(kin_heap_stats(&statistics) == 0);
+    CHECK_EQUAL(statistics.slabs, 1);
+    CHECK(kin_heap_trim() >= 0);
+    CHECK(kin_heap_stats(&statistics) == 0);
+    CHECK_EQUAL(statistics.slabs, 0);
+    CHECK(kin_heap_check() == 0);
+}
+
+/* What some process wrote where it must not: an error, and never a walk without an end. */
+static void scribbled(void)
+{
+    begin();
+    char *large = kin_alloc(1 << 20);
+    CHECK(large != NULL);
+    atomic_store(kn_unit_word(kn_unit_of(large)), 0);
+    CHECK_EQUAL(kin_heap_check(), -EBADMSG);
+    CHECK(kin_alloc(1 << 20) == NULL);
+    CHECK_EQUAL(errno, EBADMSG);
+    kin_heap_statistics statistics;
+    CHECK_EQUAL(kin_heap_stats(&statistics), -EBADMSG);
+    CHECK_EQUAL(kin_family_size(), 1);
+}
+
+/* A list of free runs that leads round in a circle, or out of the arena. */
+static void circle(void)
+{
+    begin();
+    char *blocks[8];
+    for (int i = 0; i < 8; i++)
+        CHECK((blocks[i] = kin_alloc(100000)) != NULL);
+    for (int i = 0; i < 8; i += 2)
+        CHECK(kin_free(blocks[i]) == 0);
+    uint32_t unit = kn_unit_of(blocks[0]);
+    struct kn_leaf *leaf = atomic_load(&kn_process.header->leaf[unit / KN_AREA_UNITS]);
+    leaf->link[unit % KN_AREA_UNITS].next = unit;
+    kin_heap_statistics statistics;
+    CHECK_EQUAL(kin_heap_stats(&statistics), -EBADMSG);
+    leaf->link[unit % KN_AREA_UNITS].next = UINT32_MAX;
+    CHECK_EQUAL(kin_heap_check(), -EBADMSG);
+}
+#endif
+
 static const struct test_case cases[] = {
     { "classes divide", classes_divide },
     { "every size", every_size },
@@ -314,6 +371,11 @@ static const struct test_case cases[] = {
     { "threads come and go", threads_come_and_go },
     { "goes back", goes_back },
     { "across areas", across_areas },
+#if !defined(KIN_TEST_THREADS)
+    { "strays", strays },
+    { "scribbled", scribbled },
+    { "circle", circle },
+#endif
     { NULL, NULL },
 };
 

@@ -50,6 +50,20 @@ static void wipe_in_child(void)
     *fork_page = 0;
 }
 
+#if !defined(__GLIBC__)
+/*
+ * musl leaves the list as the parent had it: the next robust mutex would be linked into nodes of the
+ * parent's, some of them in shared memory.
+ */
+static void forget_list_in_child(void)
+{
+    if (!kn_thread.robust)
+        return;
+    kn_thread.robust->list.next = &kn_thread.robust->list;
+    kn_thread.robust->list_op_pending = NULL;
+}
+#endif
+
 static void at_end_of_thread(void *unused)
 {
     (void)unused;
@@ -63,6 +77,9 @@ int kn_process_begin(void)
         if (error)
             return kn_fail(-error, "no thread-specific key left for kin (pthread_key_create)");
         key_made = 1;
+#if !defined(__GLIBC__)
+        pthread_atfork(NULL, NULL, forget_list_in_child);
+#endif
     }
     if (!fork_page) {
         long page = KN_SYSTEM_6(KN_MMAP, 0, PAGE, PROT_READ | PROT_WRITE,

@@ -108,11 +108,24 @@ static int gone_from_proc(struct kn_participant *p, uint32_t tid)
     return atomic_load(&p->tid) == tid && recorded > 0 && recorded != now;
 }
 
+/* The mutex stays locked for ever: the slot is swept, but never claimed again. */
+static int verify_by_mutex(struct kn_header *header, struct kn_participant *p)
+{
+    uint32_t taken = KN_TAKEN_YES, tid = atomic_load(&p->tid);
+    if (!tid || !gone_from_proc(p, tid) ||
+        !atomic_compare_exchange_strong(&p->taken, &taken, KN_TAKEN_DEAD))
+        return taken == KN_TAKEN_DEAD;
+    atomic_fetch_add_explicit(&header->rescues, 1, memory_order_relaxed);
+    return 1;
+}
+
 int kn_participant_verify(struct kn_header *header, struct kn_participant *p)
 {
     enum kn_life_state state = kn_participant_state(header, p);
-    if (state != KN_LIFE_ALIVE || header->robust_mode == KN_ROBUST_MUTEX)
+    if (state != KN_LIFE_ALIVE)
         return state == KN_LIFE_DEAD;
+    if (header->robust_mode == KN_ROBUST_MUTEX)
+        return verify_by_mutex(header, p);
     _Atomic uint32_t *word = word_of(header, p);
     uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
     uint32_t tid = seen & FUTEX_TID_MASK;
@@ -256,12 +269,19 @@ static void next_generation(struct kn_participant *p)
     atomic_store_explicit(&p->generation, next ? next : 1, memory_order_release);
 }
 
+/* Nothing that the last one said of itself may be taken for the next one's. */
+static void forget(struct kn_participant *p)
+{
+    atomic_store(&p->tid, 0);
+    atomic_store(&p->start_time, 0);
+}
+
 void kn_participant_leave(struct kn_header *header, const struct kn_robust *robust,
                           struct kn_participant *p)
 {
     if (header->robust_mode == KN_ROBUST_MUTEX) {
         next_generation(p);
-        atomic_store(&p->start_time, 0);
+        forget(p);
         atomic_store(&p->taken, KN_TAKEN_NO);
         pthread_mutex_unlock(&p->life.mutex);
         return;
@@ -275,7 +295,7 @@ void kn_participant_leave(struct kn_header *header, const struct kn_robust *robu
     if (KN_PLANT("leave-unnamed"))
         robust->head->list_op_pending = NULL;
     next_generation(p);
-    atomic_store(&p->start_time, 0);
+    forget(p);
     uint32_t last = atomic_exchange_explicit(word, 0, memory_order_release);
     if (last & FUTEX_WAITERS)
         kn_futex_wake(word, INT32_MAX);
@@ -290,7 +310,7 @@ void kn_participant_bury(struct kn_header *header, struct kn_participant *p)
     /* A burial that was cut short begins again; nothing bears the generation that it counts past. */
     next_generation(p);
     p->condemned = 0;
-    atomic_store(&p->start_time, 0);
+    forget(p);
     if (header->robust_mode == KN_ROBUST_MUTEX) {
         atomic_store(&p->taken, KN_TAKEN_NO);
         return;

@@ -82,7 +82,7 @@ void kn_settle_intent(struct kn_participant *p)
 {
     uint64_t address = atomic_load_explicit(&p->intent, memory_order_acquire);
     const void *block = (const void *)(uintptr_t)address;
-    kn_assert("L4", kn_lock_is_ours(&kn_thread, &kn_process.header->heap.lock));
+    kn_assert("L4", kn_heap_is_locked());
     if (!address)
         return;
     uint32_t unit = kn_arena_contains(block) ? kn_unit_of(block) : 0;

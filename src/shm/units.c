@@ -25,7 +25,6 @@
 
 #include <base/clock.h>
 #include <errno.h>
-#include <shm/lock.h>
 #include <shm/member.h>
 #include <string.h>
 
@@ -34,12 +33,6 @@
 static struct kn_heap *heap(void)
 {
     return &kn_process.header->heap;
-}
-
-/* For assertions: all that follows belongs to the holder of the heap's lock. */
-static inline int lock_is_ours(void)
-{
-    return kn_lock_is_ours(&kn_thread, &heap()->lock);
 }
 
 static uint64_t load(uint32_t unit)
@@ -216,7 +209,7 @@ uint32_t kn_run_carve(uint32_t unit, uint64_t n, uint64_t word)
     uint64_t head = load(unit);
     uint64_t length = kn_word_length(head), pages = head & KN_PAGES;
     uint32_t age = age_of(unit, length);
-    kn_assert("L4", lock_is_ours());
+    kn_assert("L4", kn_heap_is_locked());
     kn_assert("H1", kn_word_kind(head) == KN_UNIT_FREE && n > 0 && length >= n);
     bin_remove(unit, length);
     if (length > n) {
@@ -246,7 +239,7 @@ uint64_t kn_run_length(uint64_t unit)
 
 void kn_run_mark(uint32_t unit, uint64_t word)
 {
-    kn_assert("L4", lock_is_ours());
+    kn_assert("L4", kn_heap_is_locked());
     kn_assert("H1", kn_word_length(word) == kn_word_length(load(unit)));
     store(unit, word);
 }
@@ -316,7 +309,7 @@ static uint32_t list_free(uint32_t unit)
 uint32_t kn_run_give(uint32_t unit)
 {
     uint64_t head = load(unit), length = kn_word_length(head);
-    kn_assert("L4", lock_is_ours());
+    kn_assert("L4", kn_heap_is_locked());
     kn_assert("H1", kn_word_kind(head) >= KN_UNIT_LARGE && kn_word_kind(head) <= KN_UNIT_TABLE);
     kn_assert("H1", length > 0 && unit + length <= kn_units_end());
     store(unit, kn_word_make(KN_UNIT_FREE, 0, length, 0) | (head & KN_PAGES)); /* commit */
@@ -536,7 +529,7 @@ int kn_runs_repair(void)
     memset(h->bin, 0, sizeof h->bin);
     memset(h->occupied_bins, 0, sizeof h->occupied_bins);
     uint64_t end = kn_units_end();
-    kn_assert("L4", lock_is_ours());
+    kn_assert("L4", kn_heap_is_locked());
     int error = repair_heads(end);
     if (error)
         return error;

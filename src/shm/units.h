@@ -9,6 +9,7 @@
 #define KN_SHM_UNITS_H
 
 #include <shm/arena.h>
+#include <shm/lock.h>
 
 /*
  * A unit's word:  63..58 unused | 57 empty | 56 holes | 55..40 slot | 39..12 length | 11..4 class | 3..0 kind
@@ -89,6 +90,12 @@ KN_INLINE _Atomic uint64_t *kn_unit_word(uint32_t unit)
 KN_INLINE uint64_t kn_units_end(void)
 {
     return atomic_load_explicit(&kn_process.header->heap.units_end, memory_order_acquire);
+}
+
+/* For assertions: does this thread hold heap.lock? */
+KN_INLINE int kn_heap_is_locked(void)
+{
+    return kn_lock_is_ours(&kn_thread, &kn_process.header->heap.lock);
 }
 
 /* Units of one chunk of a table. */

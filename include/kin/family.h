@@ -40,6 +40,7 @@ typedef struct kin_options {
  *   -ENOSYS, -EPERM   the kernel has no memfd_create, or a seccomp profile forbids it
  *   -EMFILE, -ENFILE  no descriptor left
  *   -EAGAIN           no thread-specific key left
+ *   -EBUSY            called in a signal handler that interrupted kin_init or kin_fini
  * The words are in options->error and in kin_family_error().
  *
  * Sudden death: nothing is left behind; the arena has no name and goes with its last member.

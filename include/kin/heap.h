@@ -56,7 +56,7 @@ KIN_API void *kin_realloc(void *block, size_t size);
  *
  * Returns 0, or
  *   -EINVAL    the pointer is not the begin of a block of this arena
- *   -EALREADY  the block is free already (a double free)
+ *   -EALREADY  the block is free already (a double free), or the pointer is into free memory
  *   -EBUSY     and the errors of a thread's first call, as in kin_alloc
  * On an error nothing was changed, and kin_family_error() has the words.
  */

@@ -6,6 +6,7 @@
 #include "harness/check.h"
 #include "harness/crew.h"
 
+#include <base/system.h>
 #include <fcntl.h>
 #include <process/family.h>
 #include <sched.h>
@@ -246,6 +247,88 @@ static void file_size_limit(void)
     CHECK(kin_heap_check() == 0);
 }
 
+/*
+ * Free memory that was given back cannot be had again, and other free memory is there: it is taken.
+ * What was given back is filled again below the file's end, which no limit of the file concerns.
+ */
+static void what_is_there_is_used(void)
+{
+    begin();
+    char *given_back = kin_alloc(3 * MIB), *between = kin_alloc(100000);
+    char *there = kin_alloc(64 * MIB), *behind = kin_alloc(100000);
+    CHECK(given_back && between && there && behind);
+    CHECK(kin_free(given_back) == 0);
+    CHECK(kin_heap_trim() > 0);
+    CHECK(kin_free(there) == 0);
+    set_limit(RLIMIT_FSIZE, MIB);
+    CHECK(kin_alloc(3 * MIB) != NULL);
+    kn_fault = (struct kn_fault) {
+        .call = KN_FALLOCATE, .error = ENOSPC, .nth = 1, .times = INT32_MAX, .counting = 1
+    };
+    CHECK(kin_alloc(3 * MIB) != NULL);
+    CHECK(kin_alloc(40 * MIB) != NULL);
+    kn_fault.counting = 0;
+    CHECK(kin_heap_check() == 0);
+}
+
+/* The one run that is long enough stands behind many that are a little too short. */
+static void the_whole_bin_is_searched(void)
+{
+    enum { UNIT = 16384, SHORT_ONES = 70 };
+    kin_options options = { .arena_size = 64 * MIB };
+    CHECK_EQUAL(kin_init(NULL, NULL, &options), 0);
+    char *longest = kin_alloc(19 * UNIT), *shorter[SHORT_ONES];
+    CHECK(longest && kin_alloc(3 * UNIT));
+    for (int i = 0; i < SHORT_ONES; i++)
+        CHECK((shorter[i] = kin_alloc(16 * UNIT)) && kin_alloc(3 * UNIT));
+    for (size_t size = 8 * MIB; size >= 3 * UNIT; size /= 2)
+        while (kin_alloc(size)) {
+        }
+    CHECK(kin_free(longest) == 0);
+    for (int i = 0; i < SHORT_ONES; i++)
+        CHECK(kin_free(shorter[i]) == 0);
+    CHECK(kin_alloc(19 * UNIT) == longest);
+}
+
+/* Without a descriptor nobody knows how much memory there is: no growth, and words. */
+static void no_descriptor_to_look(void)
+{
+    begin();
+    CHECK(kin_alloc(10) != NULL);
+    struct rlimit many, few = { 3, 3 };
+    CHECK(getrlimit(RLIMIT_NOFILE, &many) == 0);
+    few.rlim_max = many.rlim_max;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    int64_t more = 0;
+    while (more < 200 && kin_alloc(MIB))
+        more++;
+    CHECK(more < 200); /* what was looked at before may last a while */
+    CHECK_EQUAL(errno, ENOMEM);
+    CHECK(strstr(kin_family_error(), "descriptors"));
+    CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
+    CHECK(kin_alloc(MIB) != NULL);
+}
+
+/* Signals that come faster than memory can be taken do not keep it from being taken. */
+static void count_signal(int number)
+{
+    (void)number;
+}
+
+static void signals_all_the_time(void)
+{
+    begin();
+    CHECK(kin_alloc(10) != NULL);
+    signal(SIGUSR1, count_signal);
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+    struct itimerspec often = { { 0, 50000 }, { 0, 50000 } };
+    timer_t timer;
+    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    CHECK(timer_settime(timer, 0, &often, NULL) == 0);
+    CHECK(kin_alloc(100 * MIB) != NULL);
+    CHECK(timer_delete(timer) == 0);
+}
+
 static void file_size_limit_at_start(void)
 {
     set_limit(RLIMIT_FSIZE, 1000);
@@ -266,6 +349,9 @@ static void address_space_limit(void)
 {
     if (asan_in_the_way())
         return;
+    /* The last of the arena's places is taken: that is not the reason why the others are refused. */
+    (void)mmap((void *)(uintptr_t)0x7000000000, 4096, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     set_limit(RLIMIT_AS, 5 * (rlim_t)1024 * MIB);
     begin(); /* by default a smaller reservation does */
     CHECK(kn_process.header->size >= 1024 * MIB && kn_process.header->size < 5 * 1024 * MIB);
@@ -551,6 +637,10 @@ static const struct test_case cases[] = {
     { "address space limit", address_space_limit },
     { "address space too small", address_space_too_small },
     { "asked size is not halved", asked_size_is_not_halved },
+    { "what is there is used", what_is_there_is_used },
+    { "the whole bin is searched", the_whole_bin_is_searched },
+    { "no descriptor to look", no_descriptor_to_look },
+    { "signals all the time", signals_all_the_time },
     { "no descriptor left", no_descriptor_left },
     { "memory group", memory_group },
     { "without /dev/shm", without_dev_shm },

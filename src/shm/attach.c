@@ -53,14 +53,23 @@ static void wipe_in_child(void)
 #if !defined(__GLIBC__)
 /*
  * musl leaves the list as the parent had it: the next robust mutex would be linked into nodes of the
- * parent's, some of them in shared memory.
+ * parent's, some of them in shared memory. Before the fork the kernel knows where it is.
  */
+static __thread struct robust_list_head *list_before_fork;
+
+static void find_list_before_fork(void)
+{
+    size_t length;
+    list_before_fork = NULL;
+    KN_SYSTEM_3(KN_GET_ROBUST_LIST, 0, &list_before_fork, &length);
+}
+
 static void forget_list_in_child(void)
 {
-    if (!kn_thread.robust)
+    if (!list_before_fork)
         return;
-    kn_thread.robust->list.next = &kn_thread.robust->list;
-    kn_thread.robust->list_op_pending = NULL;
+    list_before_fork->list.next = &list_before_fork->list;
+    list_before_fork->list_op_pending = NULL;
 }
 #endif
 
@@ -78,7 +87,7 @@ int kn_process_begin(void)
             return kn_fail(-error, "no thread-specific key left for kin (pthread_key_create)");
         key_made = 1;
 #if !defined(__GLIBC__)
-        pthread_atfork(NULL, NULL, forget_list_in_child);
+        pthread_atfork(find_list_before_fork, NULL, forget_list_in_child);
 #endif
     }
     if (!fork_page) {

@@ -41,6 +41,7 @@ soak: setup
 	test -f build/soak/build.ninja || meson setup build/soak -Ddefault_library=both -Dkill_sample=1000000
 	ninja -C build/soak
 	meson test -C build/soak --no-rebuild --print-errorlogs --suite kill --suite planted -t 20
+	meson test -C build/soak --no-rebuild --print-errorlogs -t 20 --test-args 1800 killer_test killer_test-mutex
 	KIN_TEST_ROUNDS=50000000 meson test -C build/soak --no-rebuild --print-errorlogs -t 60 heap_test lock_test
 
 install: all

@@ -8,6 +8,7 @@
 #include <kin/base.h>
 #include <kin/family.h>
 #include <kin/heap.h>
+#include <kin/process.h>
 #include <kin/selftest.h>
 
 #endif

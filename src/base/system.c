@@ -48,6 +48,7 @@ const struct kn_system_row kn_system_table[KN_CALLS] = {
     [KN_FUTEX_WAITV] = { "futex_waitv", SYS_futex_waitv, { ENOSYS, EPERM } },
     [KN_PRCTL] = { "prctl", SYS_prctl, { EINVAL, EPERM } },
     [KN_KILL] = { "kill", SYS_kill, { EPERM } },
+    [KN_SCHED_GETAFFINITY] = { "sched_getaffinity", SYS_sched_getaffinity, { EPERM, EINVAL } },
     [KN_TAKE_UNITS] = { "(memory of the arena)", -1, { ENOMEM } },
 };
 

@@ -35,6 +35,7 @@ enum kn_call {
     KN_FUTEX_WAITV,
     KN_PRCTL,
     KN_KILL,
+    KN_SCHED_GETAFFINITY,
     KN_TAKE_UNITS, /* no system call: the n-th time that memory is taken out of the arena */
     KN_CALLS
 };

@@ -17,6 +17,7 @@
  */
 #include <shm/budget.h>
 
+#include <base/cgroup.h>
 #include <base/clock.h>
 #include <base/error.h>
 #include <base/procfs.h>
@@ -52,14 +53,19 @@ static void tighten(int64_t left, const char *name)
 }
 
 /*
- * Reads one file. What is not there sets no limit; but where it may be there and cannot be opened,
- * for want of descriptors or memory, nothing may be concluded.
+ * What is not there sets no limit. But where it may be there and cannot be opened, for want of
+ * descriptors or memory, nothing may be concluded.
  */
+static void note_unread(long n)
+{
+    if (n == -EMFILE || n == -ENFILE || n == -ENOMEM)
+        known.unread = (int)n;
+}
+
 static long ask(const char *path, char *text, size_t size)
 {
     long n = kn_read_file(path, text, size);
-    if (n == -EMFILE || n == -ENFILE || n == -ENOMEM)
-        known.unread = (int)n;
+    note_unread(n);
     return n;
 }
 
@@ -83,8 +89,9 @@ static int64_t read_statistic(const char *directory, const char *key)
 }
 
 /* One group: what it has left. Version 1 and 2 name their files differently. */
-static void ask_group(const char *directory, int version)
+static void ask_group(const char *directory, int version, void *unused)
 {
+    (void)unused;
     int64_t limit = read_number(directory, version == 2 ? "memory.max" : "memory.limit_in_bytes");
     int64_t current =
         read_number(directory, version == 2 ? "memory.current" : "memory.usage_in_bytes");
@@ -93,43 +100,6 @@ static void ask_group(const char *directory, int version)
     int64_t cache =
         read_statistic(directory, version == 2 ? "inactive_file " : "total_inactive_file ");
     tighten(limit - current + cache, directory);
-}
-
-/* The group and its ancestors, up to the mount point. */
-static void ask_groups(const char *mount, const char *group, int version)
-{
-    char directory[512];
-    int length = snprintf(directory, sizeof directory, "%s%s", mount, group);
-    if (length < 0 || length >= (int)sizeof directory)
-        return;
-    size_t root = strlen(mount);
-    for (;;) {
-        ask_group(directory, version);
-        char *slash = strrchr(directory, '/');
-        if (!slash || (size_t)(slash - directory) < root)
-            return;
-        *slash = '\0';
-    }
-}
-
-/* /proc/self/cgroup has lines "4:memory:/group" (version 1) and "0::/group" (version 2). */
-static void ask_control_groups(void)
-{
-    char text[4096];
-    if (ask("/proc/self/cgroup", text, sizeof text) <= 0)
-        return;
-    char *rest = NULL;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        const char *controllers = strchr(line, ':');
-        const char *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!group)
-            continue;
-        const char *path = strcmp(group, ":/") == 0 ? "" : group + 1;
-        if (strncmp(controllers, ":memory:", 8) == 0)
-            ask_groups("/sys/fs/cgroup/memory", path, 1);
-        else if (strncmp(controllers, "::", 2) == 0)
-            ask_groups("/sys/fs/cgroup", path, 2);
-    }
 }
 
 static void ask_machine(void)
@@ -150,7 +120,7 @@ static void read_again(void)
     known.read_at = kn_now();
     known.unread = 0;
     known.limit[0] = '\0';
-    ask_control_groups();
+    note_unread(kn_cgroup_walk("memory", ask_group, NULL));
     ask_machine();
 }
 

@@ -49,6 +49,8 @@ const struct kn_system_row kn_system_table[KN_CALLS] = {
     [KN_PRCTL] = { "prctl", SYS_prctl, { EINVAL, EPERM } },
     [KN_KILL] = { "kill", SYS_kill, { EPERM } },
     [KN_SCHED_GETAFFINITY] = { "sched_getaffinity", SYS_sched_getaffinity, { EPERM, EINVAL } },
+    [KN_PIPE2] = { "pipe2", SYS_pipe2, { EMFILE, ENFILE } },
+    [KN_PPOLL] = { "ppoll", SYS_ppoll, { EINTR, ENOMEM } },
     [KN_TAKE_UNITS] = { "(memory of the arena)", -1, { ENOMEM } },
 };
 

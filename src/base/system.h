@@ -36,6 +36,8 @@ enum kn_call {
     KN_PRCTL,
     KN_KILL,
     KN_SCHED_GETAFFINITY,
+    KN_PIPE2,
+    KN_PPOLL,
     KN_TAKE_UNITS, /* no system call: the n-th time that memory is taken out of the arena */
     KN_CALLS
 };

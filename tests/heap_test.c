@@ -149,12 +149,6 @@ static struct {
 } * table;
 static long rounds = 100000;
 
-static void fill(char *block, size_t size)
-{
-    memcpy(block, &size, sizeof size);
-    memset(block + sizeof size, (int)(size & 255), size - sizeof size);
-}
-
 static void drain(char *block)
 {
     size_t size;
@@ -175,7 +169,7 @@ static void exchange(int number)
             size *= 200;
         char *block = kin_alloc(size);
         CHECK(block != NULL);
-        fill(block, size);
+        fill_block(block, size);
         block = atomic_exchange(&table->slot[next_random(&state) % SLOTS], block);
         if (block)
             drain(block);
@@ -208,7 +202,7 @@ static void produce_or_consume(int number)
         if (number == 0) {
             char *block = kin_alloc(64);
             CHECK(block != NULL);
-            fill(block, 64);
+            fill_block(block, 64);
             WAIT_UNTIL(atomic_load(slot) == NULL);
             atomic_store(slot, block);
         } else {

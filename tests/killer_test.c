@@ -31,12 +31,6 @@ static struct {
     _Atomic uint64_t steps, repairs, damages;
 } * arena_part;
 
-static void fill(char *block, size_t size)
-{
-    memcpy(block, &size, sizeof size);
-    memset(block + sizeof size, (int)(size & 255), size - sizeof size);
-}
-
 static void drain(char *block)
 {
     size_t size;
@@ -58,7 +52,7 @@ static void exchange_some(uint64_t *state)
         size *= 150;
     char *block = kin_alloc(size);
     CHECK(block != NULL);
-    fill(block, size);
+    fill_block(block, size);
     block = atomic_exchange(&arena_part->slot[next_random(state) % SLOTS], block);
     if (block)
         drain(block);

@@ -29,6 +29,13 @@ static inline int count_slots(enum kn_life_state wanted)
     return count;
 }
 
+/* A block that says its size, and is full of the size's last byte. */
+static inline void fill_block(char *block, size_t size)
+{
+    memcpy(block, &size, sizeof size);
+    memset(block + sizeof size, (int)(size & 255), size - sizeof size);
+}
+
 /* A seeded sequence. */
 static inline uint64_t next_random(uint64_t *state)
 {
